@@ -1,0 +1,151 @@
+"""Which request bears the token: at its start, on a redirect, and after the API refused one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from time import perf_counter
+from typing import Any
+
+from oauthlib.oauth2 import InsecureTransportError
+from requests import PreparedRequest, Response
+from requests.adapters import BaseAdapter
+from requests.auth import AuthBase
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError, UnrewindableBodyError
+from requests.utils import get_netrc_auth, rewind_body
+
+from .environments import Environment, preset_owning
+from .exceptions import WrongEnvironmentError
+from .tokens import Authorization, Token
+
+
+class PlainAuth(AuthBase):
+    """What requests does where no auth is given: netrc's credentials, or else those in the URL."""
+
+    def __init__(self, trust_env: bool) -> None:
+        self._trust_env = trust_env
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.prepare_auth(get_netrc_auth(str(request.url)) if self._trust_env else None)
+        return request
+
+
+class TokenAuth(AuthBase):
+    """Puts the token on requests to an environment's hosts, and answers a 401 to it with another token.
+
+    Args:
+        environment: whose hosts may see the token.
+        get_token: returns a usable token; other than the refused one, if it is given an Authorization.
+        get_adapter: returns the adapter for a URL.
+        trust_env: whether requests to other hosts may use netrc.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        get_token: Callable[[str | None], Token],
+        get_adapter: Callable[[str], BaseAdapter],
+        trust_env: bool,
+    ) -> None:
+        self._environment = environment
+        self._get_token = get_token
+        self._get_adapter = get_adapter
+        self._trust_env = trust_env
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        if not self._may_bear_token(request.url):
+            return PlainAuth(self._trust_env)(request)
+        self._put_token(request)
+        # Hooks of an auth run before the user's: those see the final answer only.
+        request.register_hook("response", _Replay(self))
+        return request
+
+    def follow_redirect(self, request: PreparedRequest) -> None:
+        """Keep the token on a redirected request, or drop it for good once it leaves the environment."""
+        if self._may_bear_token(request.url) and _bears_token(request):
+            self._put_token(request)
+        else:
+            # Nor are netrc's credentials put in its place: a redirect is no reason to log in elsewhere.
+            request.headers.pop("Authorization", None)
+
+    def replay(self, response: Response, **send_options: Any) -> Response:
+        """The answer to the same request with another token, if the body can be sent again."""
+        request = response.request.copy()
+        # Before the renewal: requests-mock takes its adapter back after any nested send.
+        adapter = self._get_adapter(str(request.url))
+        replayable = _rewind(request)
+        if replayable:
+            _release(response)
+        token = self._get_token(str(request.headers["Authorization"]))
+        if not replayable:
+            return response
+        request.headers["Authorization"] = token.authorization
+        started = perf_counter()
+        replayed = adapter.send(request, **send_options)
+        replayed.elapsed = timedelta(seconds=perf_counter() - started)
+        replayed.history.append(response)
+        return replayed
+
+    def _may_bear_token(self, url: Any) -> bool:
+        """Whether this URL is our environment's; False for hosts that are none of GOPACS's."""
+        if self._environment.covers(url):
+            return True
+        if self._environment.owns(url):
+            raise InsecureTransportError
+        other = preset_owning(url)
+        if other is not None:
+            raise WrongEnvironmentError(
+                f"This session is of {self._environment.name}, but the URL is of {other.name}: nothing was sent to it. "
+                f"Use a session of {other.name}, or withhold_token=True."
+            )
+        return False
+
+    def _put_token(self, request: PreparedRequest) -> None:
+        request.headers["Authorization"] = self._get_token(None).authorization
+        if request.headers.get("Accept") == "*/*":
+            request.headers["Accept"] = "application/json"  # GOPACS's manual asks for it.
+
+
+class _Replay:
+    """The response hook of a request that bears a token."""
+
+    def __init__(self, auth: TokenAuth | None = None) -> None:
+        self._auth = auth
+
+    def __call__(self, response: Response, **send_options: Any) -> Response:
+        if self._auth and response.status_code == 401 and _bears_token(response.request):
+            return self._auth.replay(response, **send_options)
+        return response
+
+    def __reduce__(self) -> tuple[type[_Replay], tuple[()]]:
+        # Hooks hang on each response: one that is pickled must not take the session and its secret along.
+        return _Replay, ()
+
+
+def has_token_auth(request: PreparedRequest) -> bool:
+    """Whether a session of ours prepared this request to bear its token, even if it has lost it on a redirect."""
+    return any(isinstance(hook, _Replay) for hook in request.hooks["response"])
+
+
+def _bears_token(request: PreparedRequest) -> bool:
+    return isinstance(request.headers.get("Authorization"), Authorization)
+
+
+def _rewind(request: PreparedRequest) -> bool:
+    """Set the body back to where it stood when it was first sent; False if it can't be."""
+    if request._body_position is None:
+        return request.body is None or isinstance(request.body, (str, bytes, bytearray))
+    try:
+        rewind_body(request)
+    except (UnrewindableBodyError, ValueError):  # ValueError: the file was closed meanwhile.
+        return False
+    return True
+
+
+def _release(response: Response) -> None:
+    """Give the connection back to its pool, as requests does before it follows a redirect."""
+    try:
+        response.content  # noqa: B018
+    except (ChunkedEncodingError, ContentDecodingError, RuntimeError):
+        pass
+    response.close()

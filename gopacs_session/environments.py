@@ -1,0 +1,103 @@
+"""GOPACS's environments, and which URL belongs to which."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .exceptions import ConfigurationError
+
+# Stricter than any URL parser, so that no two of them can disagree about the host: a backslash, a control character,
+# white space or a percent-encoded host matches nothing. Greedy user-info ends at the last "@", as in RFC 3986.
+_HTTP_URL = re.compile(
+    r"(?P<scheme>https?)://(?:[^\\/?#\s\x00-\x20]*@)?(?P<host>[a-z0-9_.-]+)(?::[0-9]*)?(?:[/?#].*)?",
+    re.ASCII | re.DOTALL | re.IGNORECASE,
+)
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An authorization server and the API hosts that trust its tokens.
+
+    Args:
+        name: what messages and logs call it.
+        token_url: the ``https://`` URL of the token endpoint (RFC 6749 section 3.2).
+        api_domains: host names; each stands for itself and every host below it.
+
+    Raises:
+        ConfigurationError: a field is empty or malformed.
+    """
+
+    name: str
+    token_url: str
+    api_domains: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and self.name.strip()):
+            raise ConfigurationError("An Environment needs a name.")
+        if _scheme_and_host(self.token_url)[0] != "https":
+            raise ConfigurationError(f"Environment {self.name!r}: token_url must be an https:// URL.")
+        if isinstance(self.api_domains, str) or not self.api_domains:
+            raise ConfigurationError(f"Environment {self.name!r}: api_domains must be a tuple of one host name or more.")
+        domains = tuple(str(domain).lower().rstrip(".") for domain in self.api_domains)
+        for domain in domains:
+            if not _HOST_NAME.fullmatch(domain):
+                raise ConfigurationError(f"Environment {self.name!r}: {domain!r} in api_domains is not a host name.")
+        object.__setattr__(self, "api_domains", domains)
+
+    def covers(self, url: str) -> bool:
+        """Whether a token of this environment may be sent to `url`: over https, to one of its own hosts."""
+        scheme, host = _scheme_and_host(url)
+        return scheme == "https" and self._owns(host)
+
+    def owns(self, url: str) -> bool:
+        """Whether the host of an http or https URL is one of this environment's.
+
+        A host in the domains of several environments belongs to the longest domain: ``api.acc.gopacs-services.eu`` is
+        acceptance's, though production has ``gopacs-services.eu``.
+        """
+        return self._owns(_scheme_and_host(url)[1])
+
+    def _owns(self, host: str) -> bool:
+        depth = self._depth(host)
+        return depth > 0 and all(depth >= other._depth(host) for other in PRESETS)
+
+    def _depth(self, host: str) -> int:
+        """Length of the longest API domain that `host` lies in; 0 if it lies in none."""
+        return max((len(d) for d in self.api_domains if host == d or host.endswith("." + d)), default=0)
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    """Lower-case scheme and host of an http(s) URL, without a trailing dot; two empty strings for any other text."""
+    match = _HTTP_URL.fullmatch(url)
+    if match is None:
+        return "", ""
+    return match["scheme"].lower(), match["host"].lower().removesuffix(".")
+
+
+ACCEPTANCE = Environment(
+    name="acceptance",
+    token_url="https://auth.acc.gopacs-services.eu/realms/gopacs/protocol/openid-connect/token",
+    api_domains=("acc.gopacs-services.eu",),
+)
+PRODUCTION = Environment(
+    name="production",
+    token_url="https://auth.gopacs-services.eu/realms/gopacs/protocol/openid-connect/token",
+    api_domains=("gopacs-services.eu",),
+)
+PRESETS = (ACCEPTANCE, PRODUCTION)
+
+
+def preset(name: str) -> Environment:
+    """The preset called `name`, in any case; :class:`ConfigurationError` names the choices if there is none."""
+    for candidate in PRESETS:
+        if candidate.name == name.strip().lower():
+            return candidate
+    choices = ", ".join(repr(candidate.name) for candidate in PRESETS)
+    raise ConfigurationError(f"Unknown environment {name!r}: choose {choices}, or pass an Environment.")
+
+
+def preset_owning(url: str) -> Environment | None:
+    """The preset that the host of `url` belongs to, if any."""
+    return next((candidate for candidate in PRESETS if candidate.owns(url)), None)

@@ -1,0 +1,265 @@
+"""A requests session whose requests to GOPACS bear an access token."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import requests
+from oauthlib.oauth2 import BackendApplicationClient
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
+from requests_oauthlib import OAuth2Session
+
+from .auth import PlainAuth, TokenAuth, has_token_auth
+from .environments import PRODUCTION, Environment, preset
+from .exceptions import ConfigurationError
+from .grant import ClientCredentialsGrant, Scope
+from .tokens import CurrentToken, Token, lifetime
+
+log = logging.getLogger("gopacs_session")
+
+Timeout = float | tuple[float | None, float | None]
+
+
+class GopacsSession(OAuth2Session):
+    """A :class:`requests.Session` for GOPACS.
+
+    Requests over https to the environment's hosts bear an access token, which is obtained with the client credentials
+    grant (RFC 6749 section 4.4) when the first of them needs it, and renewed before it expires. Requests to any other
+    host are those of a plain session. One session serves any number of threads.
+
+    Args:
+        client_id: the API client's name, as registered with GOPACS.
+        client_secret: its key; or a callable without arguments that returns it, called for each token request.
+        environment: an :class:`Environment`, or ``"acceptance"`` or ``"production"``.
+        scope: scopes to ask for (RFC 6749 section 3.3); GOPACS needs none.
+        leeway: seconds before its expiry from which a token is renewed in the background, at most half its life.
+        token_timeout: seconds for one try at the token endpoint, or a pair of seconds to connect and to read.
+        timeout: the same for requests that name none; None waits for ever, as requests does.
+        token_updater: called with each new token, a dict, by the thread that renewed it.
+
+    Raises:
+        ConfigurationError: an argument is empty, unknown or malformed.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str | Callable[[], str],
+        environment: Environment | str = PRODUCTION,
+        *,
+        scope: Scope = None,
+        leeway: float = 60,
+        token_timeout: Timeout = 10,
+        timeout: Timeout | None = 60,
+        token_updater: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        if not (isinstance(client_id, str) and client_id.strip()):
+            raise ConfigurationError("client_id must be a non-empty string.")
+        _check_seconds("leeway", leeway, least=0)
+        for name, pair in ("token_timeout", token_timeout), ("timeout", 1 if timeout is None else timeout):
+            for value in pair if isinstance(pair, tuple) else (pair,):
+                _check_seconds(name, value, least=0.001)
+        self.environment = preset(environment) if isinstance(environment, str) else environment
+        if not isinstance(self.environment, Environment):
+            raise ConfigurationError("environment must be an Environment or the name of one.")
+        self.token_timeout = token_timeout
+        self.timeout = timeout
+        self._grant = ClientCredentialsGrant(self.environment, client_secret)
+        self._current = CurrentToken(leeway)
+        super().__init__(client=BackendApplicationClient(client_id), scope=scope, token_updater=token_updater)
+        # The parent's auth object would switch netrc off for every host; each request of ours brings its own.
+        self.auth = None
+        _sessions.add(self)
+
+    def __repr__(self) -> str:
+        return f"<GopacsSession {self.environment.name} client_id={self.client_id!r}>"
+
+    # -- the way of a request ---------------------------------------------------------------------------------------
+
+    def request(  # type: ignore[override]  # The order of requests.Session, which the parent changes.
+        self,
+        method: str,
+        url: str | bytes,
+        params: Any = None,
+        data: Any = None,
+        headers: Any = None,
+        cookies: Any = None,
+        files: Any = None,
+        auth: Any = None,
+        timeout: Any = None,
+        allow_redirects: bool = True,
+        proxies: Any = None,
+        hooks: Any = None,
+        stream: bool | None = None,
+        verify: Any = None,
+        cert: Any = None,
+        json: Any = None,
+        withhold_token: bool = False,
+    ) -> requests.Response:
+        """As :meth:`requests.Session.request`, with the token where it belongs.
+
+        Args:
+            withhold_token: send what a plain session would send, without the token.
+
+        Raises:
+            WrongEnvironmentError: the URL belongs to another environment.
+            oauthlib.oauth2.InsecureTransportError: an ``http://`` URL of a host of this environment.
+            TokenRequestError: a token is needed, and there is none to be had.
+        """
+        if withhold_token and not (auth or self.auth):
+            auth = PlainAuth(self.trust_env)
+        # Past the parent's request: it sends without a token when it has none, and logs the one it has.
+        return super(OAuth2Session, self).request(
+            method, url, params, data, headers, cookies, files, auth, timeout,
+            allow_redirects, proxies, hooks, stream, verify, cert, json,
+        )  # fmt: skip
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """As in requests; a request without an auth of its own bears the token."""
+        if not (request.auth or self.auth):
+            request = copy.copy(request)
+            request.auth = self._token_auth()
+        return super().prepare_request(request)
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """As in requests, with the session's timeout where none is named."""
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = self.timeout
+        return super().send(request, **kwargs)
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """As in requests for a plain request; one that bore the token keeps it within the environment's hosts."""
+        if has_token_auth(prepared_request):
+            self._token_auth().follow_redirect(prepared_request)
+        else:
+            super().rebuild_auth(prepared_request, response)
+
+    def _token_auth(self) -> TokenAuth:
+        # get_adapter is looked up when it is called: requests-mock replaces it while a request is under way.
+        return TokenAuth(self.environment, self._get_token, lambda url: self.get_adapter(url), self.trust_env)
+
+    # -- the token --------------------------------------------------------------------------------------------------
+
+    def _get_token(self, refused: str | None = None) -> Token:
+        return self._current.get(self._fetch, self._updated, refused)
+
+    def _fetch(self) -> dict[str, Any]:
+        started = perf_counter()
+        # Adapters, proxies and TLS settings are this session's, but the cookies that come back go nowhere.
+        transport = copy.copy(self)
+        transport.cookies = RequestsCookieJar()
+        answer = self._grant.request_token(transport._send_token_request, str(self.client_id), self.scope)
+        life, duration = lifetime(answer.get("expires_in")), perf_counter() - started
+        log.debug(
+            "Token obtained: environment %s, client_id %s, life %.0f s, in %.3f s.",
+            self.environment.name, self.client_id, life, duration,
+        )  # fmt: skip
+        return answer
+
+    def _send_token_request(self, request: requests.PreparedRequest) -> requests.Response:
+        settings = self.merge_environment_settings(str(request.url), {}, True, None, None)
+        # A redirect (307 above all) would carry the secret to another place.
+        return self.send(request, timeout=self.token_timeout, allow_redirects=False, **settings)
+
+    def _updated(self, token: dict[str, Any]) -> None:
+        if self.token_updater is None:
+            return
+        try:
+            self.token_updater(token)
+        except Exception as error:  # noqa: BLE001 - the token is good; the error's text might hold it
+            log.error("token_updater raised %s; the new token is used all the same.", type(error).__name__)
+
+    def fetch_token(self) -> dict[str, Any]:  # type: ignore[override]
+        """Renew the token now.
+
+        Returns:
+            The token endpoint's answer (RFC 6749 section 5.1), with ``expires_in`` in seconds and ``expires_at`` in
+            seconds since the epoch.
+
+        Raises:
+            TokenRequestError: there is none to be had.
+        """
+        return dict(self._current.renew(self._fetch, self._updated, self._current.token).answer)
+
+    def refresh_token(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """:meth:`fetch_token`: this grant has no refresh tokens (RFC 6749 section 4.4.3)."""
+        return self.fetch_token()
+
+    def register_compliance_hook(self, hook_type: str, hook: Callable[..., Any]) -> None:
+        """Not to be had: nothing but the grant itself goes to the token endpoint, and requests has hooks for the rest."""
+        raise NotImplementedError("GopacsSession calls no compliance hooks: use requests' hooks or an auth object.")
+
+    @property
+    def token(self) -> dict[str, Any]:
+        """The current token answer, expired or not; empty before the first. A stored one can be assigned."""
+        return self._current.answer
+
+    @token.setter
+    def token(self, answer: Mapping[str, Any] | None) -> None:
+        self._current.put(answer or {})
+
+    @property
+    def access_token(self) -> str | None:
+        """The current access token, expired or not; None before the first."""
+        return self.token.get("access_token")
+
+    @access_token.setter
+    def access_token(self, value: str) -> None:
+        self.token = {"access_token": value}
+
+    @access_token.deleter
+    def access_token(self) -> None:
+        self.token = None
+
+    @contextmanager
+    def ensure_authenticated(self) -> Iterator[None]:
+        """For shapeshifter-uftp, whose clients take this session as their ``oauth_client``: have a usable token."""
+        self._get_token()
+        yield
+
+    @property
+    def auth_header(self) -> dict[str, str]:
+        """The Authorization header with a usable token; whoever sends it chooses where the token goes."""
+        return {"Authorization": self._get_token().authorization}
+
+    # -- copies and children ----------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Unlike requests, which keeps only what it knows itself. The secret goes along.
+        return dict(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _sessions.add(self)
+
+    def _forget_parent(self) -> None:
+        """In a forked child: no renewal is in flight, and no connection is shared with the parent process."""
+        self._current.forget_renewal()
+        for adapter in self.adapters.values():
+            if isinstance(adapter, HTTPAdapter):
+                adapter.__setstate__(adapter.__getstate__())
+
+
+def _check_seconds(name: str, value: object, *, least: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < float("inf"):
+        raise ConfigurationError(f"{name} must be a number of seconds from {least}, not {value!r}.")
+
+
+_sessions: weakref.WeakSet[GopacsSession] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for session in list(_sessions):
+        session._forget_parent()
+
+
+if hasattr(os, "register_at_fork"):  # Not on Windows, which cannot fork.
+    os.register_at_fork(after_in_child=_after_fork)

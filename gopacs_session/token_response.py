@@ -1,0 +1,64 @@
+"""What an answer of the token endpoint means (RFC 6749 section 5), however malformed it is."""
+
+from __future__ import annotations
+
+import json
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from .exceptions import AuthorizationServerError, InvalidClientError, TokenRequestError
+
+
+def verdict(status: int, answer: dict[str, Any]) -> tuple[type[TokenRequestError], str] | None:
+    """What is wrong with an answer of the token endpoint; None if it brings a token."""
+    error = answer.get("error")
+    if status == 429 or status >= 500:
+        return AuthorizationServerError, f"the authorization server answered {status}."
+    if error in ("invalid_client", "unauthorized_client"):
+        return InvalidClientError, (
+            f"the authorization server refused the client ({status} {error}). "
+            "Check client id and secret, and that they are of this environment."
+        )
+    if 300 <= status < 400:
+        return TokenRequestError, f"the token endpoint redirects ({status}), and a secret follows no redirect."
+    if status != 200 or error:
+        return TokenRequestError, f"the authorization server refused the token request ({status}); see error, description."
+    token_type = answer.get("token_type", "Bearer")
+    if not (is_bearer_token(answer.get("access_token")) and isinstance(token_type, str) and token_type.lower() == "bearer"):
+        return TokenRequestError, "the authorization server answered 200 without a usable bearer token."
+    return None
+
+
+def is_bearer_token(value: object) -> bool:
+    """Whether it is visible ASCII, and so fits into a header (RFC 6749 appendix A.12)."""
+    return isinstance(value, str) and value.isascii() and value.isprintable() and value.strip() == value != ""
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`; empty if it holds anything else, however malformed or deeply nested."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def quotable(text: object, secret: str) -> str | None:
+    """A server's words in a form fit for an exception: one short printable line, without an echo of the secret."""
+    if not isinstance(text, str):
+        return None
+    for form in (secret, quote(secret, safe=""), quote_plus(secret)):
+        text = text.replace(form, "***")
+    return "".join(character for character in text if character.isprintable())[:200]
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for, given as a number or as a date (RFC 9110 section 10.2.3)."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value) if value.strip().isdecimal() else parsedate_to_datetime(value).timestamp() - time())
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import Clock
+
+import gopacs_session.grant
+import gopacs_session.tokens
+from gopacs_session.sandbox import Sandbox
+
+USER_SETTINGS = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The user's proxies, CA bundles, netrc and GOPACS settings touch no test that does not set them itself."""
+    for name in USER_SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(gopacs_session.tokens, "monotonic", lambda: clock.monotonic)
+    monkeypatch.setattr(gopacs_session.tokens, "time", lambda: clock.wall)
+    return clock
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between tries at the token endpoint, in seconds, which pass at once."""
+    pauses: list[float] = []
+    monkeypatch.setattr(gopacs_session.grant, "sleep", pauses.append)
+    return pauses
+
+
+@pytest.fixture
+def eager_switching() -> Iterator[None]:
+    """Threads switch as often as the interpreter lets them, which brings races out."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+
+class Clock:
+    """The session's clocks, under the test's hand; `wall` can be set apart from the monotonic one."""
+
+    def __init__(self) -> None:
+        self.monotonic = 1_000.0
+        self.wall = 1_800_000_000.0
+
+    def advance(self, seconds: float) -> None:
+        self.monotonic += seconds
+        self.wall += seconds
+
+
+def at_once(threads: int, call: Callable[[], Any]) -> list[Any]:
+    """What `call` returned or raised in each of so many threads that set off together."""
+    barrier = Barrier(threads)
+
+    def run(_: int) -> Any:
+        barrier.wait()
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, range(threads)))

@@ -1,0 +1,97 @@
+"""Sessions that are pickled, copied, or shipped to other processes."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+from support import Clock
+
+from gopacs_session import GopacsSession
+from gopacs_session.sandbox import Sandbox
+
+COPIES: list[Callable[[Any], Any]] = [lambda session: pickle.loads(pickle.dumps(session)), copy.copy, copy.deepcopy]
+NAMES = ["pickle", "copy", "deepcopy"]
+
+
+@pytest.mark.parametrize("duplicate", COPIES, ids=NAMES)
+def test_a_cold_copy_fetches_its_own_token(sandbox: Sandbox, duplicate: Callable[[Any], Any]) -> None:
+    """A copy of a session without a token works, with the settings of the original."""
+    with sandbox.session(scope="email", timeout=7) as session:
+        session.headers["X-Desk"] = "north"
+        with duplicate(session) as twin:
+            assert twin.get(f"{sandbox.api_url}/participants").status_code == 200
+            assert (twin.environment, twin.timeout, twin.scope) == (session.environment, 7, "email")
+    assert sandbox.api_requests[0].headers["X-Desk"] == "north"
+
+
+@pytest.mark.parametrize("duplicate", COPIES, ids=NAMES)
+def test_a_warm_copy_keeps_the_token(sandbox: Sandbox, clock: Clock, duplicate: Callable[[Any], Any]) -> None:
+    """A copy of a session with a token uses that token for the rest of its life, then renews it."""
+    with sandbox.session(leeway=0) as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.advance(200)
+        with duplicate(session) as twin:
+            twin.get(f"{sandbox.api_url}/participants")
+            assert len(sandbox.token_requests) == 1
+            clock.advance(96)
+            twin.get(f"{sandbox.api_url}/participants")
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("duplicate", COPIES, ids=NAMES)
+def test_a_copy_replays_as_the_original_does(sandbox: Sandbox, duplicate: Callable[[Any], Any]) -> None:
+    """A copy meets a revoked token with a renewal."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        with duplicate(session) as twin:
+            sandbox.revoke_tokens()
+            assert twin.get(f"{sandbox.api_url}/participants").status_code == 200
+
+
+def test_a_subclass_keeps_its_attributes(sandbox: Sandbox) -> None:
+    """Attributes that a subclass or the user added survive a pickle."""
+    with sandbox.session() as session:
+        session.desk = "north"
+        assert pickle.loads(pickle.dumps(session)).desk == "north"
+
+
+def call_the_api(session: GopacsSession, url: str) -> int:
+    with session:
+        return session.get(url).status_code
+
+
+def test_a_warm_session_shipped_to_processes_costs_no_token_request(sandbox: Sandbox) -> None:
+    """Worker processes that were started afresh use the shipped session's token."""
+    with sandbox.session() as session:
+        session.fetch_token()
+        with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+            answers = [pool.submit(call_the_api, session, f"{sandbox.api_url}/worker") for _ in range(4)]
+            assert [answer.result(60) for answer in answers] == [200] * 4
+    assert len(sandbox.token_requests) == 1
+
+
+@pytest.mark.parametrize("duplicate", [COPIES[0], COPIES[2]], ids=["pickle", "deepcopy"])
+def test_an_answer_can_be_copied_without_the_secret(sandbox: Sandbox, duplicate: Callable[[Any], Any]) -> None:
+    """A response pickles as in requests; neither session nor secret hangs on it, though its request bore a token."""
+    with sandbox.session() as session:
+        answer = session.get(f"{sandbox.api_url}/participants")
+        assert sandbox.client_secret.encode() not in pickle.dumps(answer)
+        twin = duplicate(answer)
+        assert (twin.status_code, twin.json()) == (200, answer.json())
+        assert twin.request.headers == answer.request.headers
+        assert session.send(twin.request).status_code == 200
+
+
+def test_a_copied_request_that_is_refused_is_the_callers(sandbox: Sandbox) -> None:
+    """A prepared request that went through a pickle has no session any more to renew its token."""
+    with sandbox.session() as session:
+        prepared = session.prepare_request(requests.Request("GET", sandbox.api_url))
+        sandbox.revoke_tokens()
+        assert session.send(pickle.loads(pickle.dumps(prepared))).status_code == 401

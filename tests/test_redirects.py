@@ -1,0 +1,220 @@
+"""Where the token goes when the API redirects, and when the host is not GOPACS's."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from oauthlib.oauth2 import InsecureTransportError
+
+from gopacs_session import ACCEPTANCE, Environment, WrongEnvironmentError
+from gopacs_session.sandbox import Sandbox
+
+REDIRECTS = [301, 302, 303, 307, 308]
+
+
+@pytest.fixture
+def other() -> Iterator[Sandbox]:
+    """Another server; ``localhost`` belongs to the session's environment, and 127.0.0.1 does not."""
+    with Sandbox() as other:
+        yield other
+
+
+def foreign(server: Sandbox) -> str:
+    return server.api_url.replace("localhost", "127.0.0.1") + "/foreign"
+
+
+def write_netrc(*hosts: str) -> None:
+    Path(os.environ["NETRC"]).write_text("".join(f"machine {host} login user password from-netrc\n" for host in hosts))
+
+
+def trusting(server: Sandbox, session: requests.Session) -> requests.Session:
+    """`session`, which also trusts `server` under its IP address."""
+    server.trust(session)
+    session.mount(foreign(server), session.get_adapter(f"{server.api_url}/"))
+    session.mount(foreign(server).replace("//", "//url-user:password@"), session.get_adapter(f"{server.api_url}/"))
+    return session
+
+
+@pytest.mark.parametrize("status", REDIRECTS)
+def test_the_token_is_dropped_when_a_redirect_leaves(sandbox: Sandbox, other: Sandbox, status: int) -> None:
+    """A redirect to a foreign host is followed without the token, and without netrc's credentials for that host."""
+    write_netrc("127.0.0.1", "localhost")
+    sandbox.answer_next_api_requests(1, status, headers={"Location": foreign(other)})
+    with sandbox.session() as session:
+        trusting(other, session).get(f"{sandbox.api_url}/participants")
+    assert sandbox.api_requests[0].token_number == 1
+    assert [exchange.authorization for exchange in other.api_requests] == [None]
+
+
+@pytest.mark.parametrize("status", REDIRECTS)
+def test_the_token_is_kept_between_the_environments_hosts(sandbox: Sandbox, other: Sandbox, status: int) -> None:
+    """A redirect to another host or port of the environment bears the token, not netrc's credentials."""
+    write_netrc("localhost")
+    sandbox.answer_next_api_requests(1, status, headers={"Location": f"{other.api_url}/moved"})
+    other.answer_next_api_requests(1, 200)
+    with sandbox.session() as session:
+        other.trust(session)
+        session.get(f"{sandbox.api_url}/participants")
+        bore_the_token = [exchange.authorization == f"Bearer {session.access_token}" for exchange in other.api_requests]
+    assert bore_the_token == [True]
+
+
+def test_a_redirect_within_one_host_bears_the_token(sandbox: Sandbox) -> None:
+    """The usual redirect to another path arrives with the token."""
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": "/moved"})
+    with sandbox.session() as session:
+        answer = session.get(f"{sandbox.api_url}/participants")
+    assert answer.status_code == 200
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1]
+
+
+def test_a_token_dropped_on_the_way_does_not_come_back(sandbox: Sandbox, other: Sandbox) -> None:
+    """A chain that left the environment and returns bears no credentials any more."""
+    write_netrc("127.0.0.1", "localhost")
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": foreign(other)})
+    other.answer_next_api_requests(1, 302, headers={"Location": f"{sandbox.api_url}/back"})
+    with sandbox.session() as session:
+        answer = trusting(other, session).get(f"{sandbox.api_url}/participants")
+    assert answer.status_code == 401
+    assert [exchange.authorization is None for exchange in sandbox.api_requests] == [False, True]
+
+
+def test_a_redirect_after_a_replay_bears_the_new_token(sandbox: Sandbox, other: Sandbox) -> None:
+    """A refused request that is replayed and then redirected arrives with the token that is good."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        sandbox.answer_next_api_requests(1, 401)
+        sandbox.answer_next_api_requests(1, 307, headers={"Location": "/moved"})
+        answer = session.post(f"{sandbox.api_url}/message", data=b"<message/>")
+    assert answer.status_code == 200
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1, 2, 2]
+    assert [exchange.body for exchange in sandbox.api_requests[1:]] == [b"<message/>"] * 3
+
+
+class PlainHttp(http.server.BaseHTTPRequestHandler):
+    """An http server that keeps what it is told."""
+
+    seen: list[str | None]
+
+    def do_GET(self) -> None:
+        self.seen.append(self.headers.get("Authorization"))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def plain_http() -> Iterator[http.server.HTTPServer]:
+    PlainHttp.seen = []
+    with http.server.HTTPServer(("127.0.0.1", 0), PlainHttp) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_redirect_to_http_on_the_environments_host_is_refused(
+    sandbox: Sandbox, plain_http: http.server.HTTPServer
+) -> None:
+    """A redirect from https to http on the environment's host raises, and nothing is sent in the clear."""
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": f"http://localhost:{plain_http.server_port}/"})
+    with sandbox.session() as session, pytest.raises(InsecureTransportError):
+        session.get(f"{sandbox.api_url}/participants")
+    assert PlainHttp.seen == []
+
+
+def test_a_redirect_to_http_elsewhere_bears_nothing(sandbox: Sandbox, plain_http: http.server.HTTPServer) -> None:
+    """A redirect to a foreign http server is followed without the token, as requests would."""
+    write_netrc("127.0.0.1")
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": f"http://127.0.0.1:{plain_http.server_port}/"})
+    with sandbox.session() as session:
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+    assert PlainHttp.seen == [None]
+
+
+def test_http_to_the_environments_host_is_refused(sandbox: Sandbox, plain_http: http.server.HTTPServer) -> None:
+    """An http URL of the environment's host raises InsecureTransportError, and nothing is sent."""
+    with sandbox.session() as session, pytest.raises(InsecureTransportError):
+        session.get(f"http://localhost:{plain_http.server_port}/")
+    assert PlainHttp.seen == []
+
+
+@pytest.mark.parametrize("url", ["https://api.gopacs-services.eu/", "https://api.acc.gopacs-services.eu/x"])
+def test_a_redirect_to_a_gopacs_environment_is_refused(sandbox: Sandbox, url: str) -> None:
+    """A redirect into another environment raises, and nothing is sent there."""
+    sandbox.answer_next_api_requests(1, 307, headers={"Location": url})
+    with sandbox.session() as session, pytest.raises(WrongEnvironmentError):
+        session.post(f"{sandbox.api_url}/message", data=b"<message/>")
+
+
+def test_a_foreign_host_gets_netrcs_credentials(sandbox: Sandbox, other: Sandbox) -> None:
+    """A request to a foreign host is the plain one, netrc included, and fetches no token."""
+    write_netrc("127.0.0.1")
+    with sandbox.session() as session:
+        trusting(other, session).get(foreign(other))
+        session.trust_env = False
+        session.get(foreign(other))
+        session.get(foreign(other).replace("//", "//url-user:password@"))
+    assert [exchange.authorization for exchange in other.api_requests] == [
+        requests.auth._basic_auth_str("user", "from-netrc"),
+        None,
+        requests.auth._basic_auth_str("url-user", "password"),
+    ]
+    assert sandbox.token_requests == []
+
+
+def test_a_foreign_host_sees_a_plain_request(sandbox: Sandbox, other: Sandbox) -> None:
+    """Header by header, a foreign host gets what requests.Session sends."""
+    with sandbox.session() as session, requests.Session() as plain:
+        for sender in (session, plain):
+            trusting(other, sender).post(foreign(other), json={"a": 1})
+    first, second = other.api_requests
+    assert dict(first.headers) == dict(second.headers)
+
+
+def test_a_foreign_redirect_into_the_environment_brings_no_token(sandbox: Sandbox, other: Sandbox) -> None:
+    """A foreign host can't make the session send an authenticated request."""
+    other.answer_next_api_requests(1, 307, headers={"Location": f"{sandbox.api_url}/message"})
+    with sandbox.session() as session:
+        answer = trusting(other, session).post(foreign(other), data=b"<forged/>")
+    assert answer.status_code == 401
+    assert sandbox.token_requests == []
+    assert [exchange.authorization for exchange in sandbox.api_requests] == [None]
+
+
+def test_netrc_and_credentials_in_the_url_give_way_to_the_token(sandbox: Sandbox) -> None:
+    """On the environment's hosts the token is what goes out, whatever netrc and the URL say."""
+    write_netrc("localhost")
+    with sandbox.session() as session:
+        session.mount("https://", session.get_adapter(f"{sandbox.api_url}/"))
+        session.get(f"{sandbox.api_url}/participants").raise_for_status()
+        session.get(f"{sandbox.api_url}/participants".replace("//", "//user:password@")).raise_for_status()
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1]
+
+
+def test_a_session_of_several_domains_covers_each(sandbox: Sandbox, other: Sandbox) -> None:
+    """An environment may name several domains, and its token goes to each of them."""
+    both = Environment("both", sandbox.environment.token_url, ("localhost", "127.0.0.1"))
+    other.answer_next_api_requests(1, 200)
+    with sandbox.session(environment=both) as session:
+        trusting(other, session).get(foreign(other))
+    assert [exchange.authorization is not None for exchange in other.api_requests] == [True]
+
+
+def test_production_urls_are_refused_before_anything_is_sent(sandbox: Sandbox) -> None:
+    """A session of the sandbox or of acceptance raises on a production URL, and asks for no token."""
+    acceptance = Environment(ACCEPTANCE.name, sandbox.environment.token_url, ACCEPTANCE.api_domains)
+    for environment in (sandbox.environment, acceptance):
+        with sandbox.session(environment=environment) as session, pytest.raises(WrongEnvironmentError, match="production"):
+            session.post("https://clc-message-broker.gopacs-services.eu/shapeshifter/api/v3/message", data=b"<m/>")
+    assert sandbox.token_requests == []

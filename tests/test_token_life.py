@@ -1,0 +1,365 @@
+"""When a token is renewed, and who waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+import requests
+from support import Clock, at_once
+
+from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError, TokenRequestError
+from gopacs_session.sandbox import Sandbox
+
+
+def renewals_end() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "gopacs_session renewal":
+            thread.join(10)
+
+
+def test_nothing_is_fetched_before_the_first_request(sandbox: Sandbox) -> None:
+    """A new session asks for no token until a request needs one."""
+    with sandbox.session() as session:
+        assert session.token == {}
+        assert not session.authorized
+        assert sandbox.token_requests == []
+        session.get(f"{sandbox.api_url}/participants")
+        assert session.authorized
+    assert len(sandbox.token_requests) == 1
+
+
+def test_a_fresh_token_serves_every_request(sandbox: Sandbox, clock: Clock) -> None:
+    """Until the leeway before its expiry a token is used as it is."""
+    with sandbox.session(leeway=60) as session:
+        for _ in range(5):
+            session.get(f"{sandbox.api_url}/participants")
+        clock.advance(300 - 60 - 1)
+        session.get(f"{sandbox.api_url}/participants")
+        renewals_end()
+    assert len(sandbox.token_requests) == 1
+    assert {exchange.token_number for exchange in sandbox.api_requests} == {1}
+
+
+def test_a_stale_token_is_renewed_behind_the_requests(sandbox: Sandbox, clock: Clock) -> None:
+    """While a stale token is renewed, requests go out at once with it, and later ones with the new one."""
+    with sandbox.session(leeway=60) as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.advance(300 - 60 + 1)
+        with sandbox.hold_token_requests():
+            answers = at_once(8, lambda: session.get(f"{sandbox.api_url}/stale"))
+            sandbox.wait_for_token_requests(2)
+        renewals_end()
+        session.get(f"{sandbox.api_url}/renewed")
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1] * 9 + [2]
+    assert len(sandbox.token_requests) == 2
+
+
+def test_no_request_waits_for_a_slow_renewal_of_a_stale_token(sandbox: Sandbox, clock: Clock) -> None:
+    """With a token endpoint that takes 1 s, a request on a stale token is answered long before that."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.advance(250)
+        sandbox.token_delay = 1
+        started = time.perf_counter()
+        session.get(f"{sandbox.api_url}/stale")
+        assert time.perf_counter() - started < 0.5
+        renewals_end()
+    assert len(sandbox.token_requests) == 2
+
+
+@pytest.mark.usefixtures("pauses")
+def test_an_outage_while_the_token_is_stale_harms_nobody(
+    sandbox: Sandbox, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failed background renewal shows in the log only; the next attempt waits a few seconds, and then works."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.advance(250)
+        sandbox.answer_next_token_requests(3, 503)
+        for _ in range(3):
+            assert session.get(f"{sandbox.api_url}/outage").status_code == 200
+            renewals_end()
+        assert len(sandbox.token_requests) == 1 + 3
+        clock.advance(6)
+        assert session.get(f"{sandbox.api_url}/over").status_code == 200
+        renewals_end()
+        assert session.get(f"{sandbox.api_url}/renewed").status_code == 200
+    assert len(sandbox.token_requests) == 1 + 3 + 1
+    assert sandbox.api_requests[-1].token_number == 2
+    assert [record.levelno for record in caplog.records if "before it expires" in record.message] == [logging.WARNING]
+
+
+def test_an_unusable_token_is_never_sent(sandbox: Sandbox, clock: Clock) -> None:
+    """In the last 5 seconds of a token's life a request waits for the new one."""
+    with sandbox.session(leeway=0) as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.advance(300 - 5)
+        session.get(f"{sandbox.api_url}/late")
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2]
+
+
+def test_the_leeway_is_at_most_half_the_life(sandbox: Sandbox, clock: Clock) -> None:
+    """A leeway longer than the token's life does not renew it on every request."""
+    sandbox.token_lifetime = 100
+    with sandbox.session(leeway=3600) as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.advance(49)
+        session.get(f"{sandbox.api_url}/fresh")
+        renewals_end()
+        assert len(sandbox.token_requests) == 1
+        clock.advance(2)
+        session.get(f"{sandbox.api_url}/stale")
+        renewals_end()
+        assert len(sandbox.token_requests) == 2
+
+
+def test_a_short_life_shortens_the_unusable_end(sandbox: Sandbox, clock: Clock) -> None:
+    """A token that lives 10 s is used up to its last second, not only to 5 s before the end."""
+    sandbox.token_lifetime = 10
+    with sandbox.session(leeway=0) as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.advance(8.9)
+        session.get(f"{sandbox.api_url}/still-good")
+        clock.advance(0.2)
+        session.get(f"{sandbox.api_url}/too-late")
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("expires_in", ["300", "300.0", 300.7])
+def test_strings_and_floats_count_as_seconds(sandbox: Sandbox, clock: Clock, expires_in: Any) -> None:
+    """A life of 300 s is 300 s however the server writes it."""
+    answer = {"access_token": "abc", "token_type": "Bearer", "expires_in": expires_in}
+    sandbox.answer_next_token_requests(1, 200, body=answer)
+    sandbox.answer_next_api_requests(2, 200)
+    with sandbox.session(leeway=0) as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.advance(290)
+        session.get(f"{sandbox.api_url}/fresh")
+        assert len(sandbox.token_requests) == 1
+        clock.advance(10)
+        session.get(f"{sandbox.api_url}/renewed")
+    assert len(sandbox.token_requests) == 2
+
+
+ABSENT = object()
+
+
+@pytest.mark.parametrize(
+    "expires_in",
+    [ABSENT, None, 0, "", -5, "soon", [], {}, float("inf"), float("nan"), True, 10**400, 1e300, "1" * 5000],
+    ids=lambda value: repr(value)[:12],
+)
+def test_a_life_that_makes_no_sense_counts_as_60_seconds(sandbox: Sandbox, clock: Clock, expires_in: Any) -> None:
+    """Missing, zero, negative or absurd: the token is used for a minute, and every request succeeds."""
+    answer = {"access_token": "abc", "token_type": "Bearer"}
+    if expires_in is not ABSENT:
+        answer["expires_in"] = expires_in
+    sandbox.answer_next_token_requests(1, 200, body=answer)
+    sandbox.answer_next_api_requests(2, 200)
+    with sandbox.session(leeway=0) as session:
+        session.get(f"{sandbox.api_url}/warm").raise_for_status()
+        clock.advance(50)
+        session.get(f"{sandbox.api_url}/fresh").raise_for_status()
+        assert len(sandbox.token_requests) == 1
+        clock.advance(10)
+        session.get(f"{sandbox.api_url}/renewed").raise_for_status()
+    assert len(sandbox.token_requests) == 2
+
+
+def test_a_literal_1e400_counts_as_60_seconds(sandbox: Sandbox, clock: Clock) -> None:
+    """JSON's 1e400, which is infinite in Python, gives a minute as well."""
+    sandbox.answer_next_token_requests(1, 200, body='{"access_token": "abc", "token_type": "bearer", "expires_in": 1e400}')
+    sandbox.answer_next_api_requests(1, 200)
+    with sandbox.session(leeway=0) as session:
+        session.get(f"{sandbox.api_url}/warm").raise_for_status()
+        clock.advance(60)
+        session.get(f"{sandbox.api_url}/renewed").raise_for_status()
+    assert len(sandbox.token_requests) == 2
+
+
+def test_nothing_runs_when_no_request_is_made(sandbox: Sandbox, clock: Clock) -> None:
+    """A session that idles through many lifetimes starts no thread and asks for no token."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        before = [thread.name for thread in threading.enumerate()]
+        clock.advance(7 * 24 * 3600)
+        assert "gopacs_session renewal" not in before
+        session.get(f"{sandbox.api_url}/after-a-week")
+    assert len(sandbox.token_requests) == 2
+    assert {exchange.authorization is not None for exchange in sandbox.api_requests} == {True}
+
+
+def test_the_wall_clock_does_not_matter(sandbox: Sandbox, clock: Clock) -> None:
+    """A wall clock that jumps an hour either way neither renews a fresh token nor revives a dead one."""
+    with sandbox.session(leeway=0) as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.wall += 3600
+        session.get(f"{sandbox.api_url}/forward")
+        clock.wall -= 7200
+        session.get(f"{sandbox.api_url}/back")
+        assert len(sandbox.token_requests) == 1
+        clock.monotonic += 300
+        session.get(f"{sandbox.api_url}/expired")
+    assert len(sandbox.token_requests) == 2
+
+
+def test_after_a_failed_renewal_the_next_request_tries_again(sandbox: Sandbox) -> None:
+    """A refusal is not remembered: once the credentials are accepted, requests succeed."""
+    with sandbox.session() as session:
+        sandbox.client_enabled = False
+        with pytest.raises(InvalidClientError):
+            session.get(f"{sandbox.api_url}/participants")
+        assert sandbox.api_requests == []
+        sandbox.client_enabled = True
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+
+
+def test_a_callable_secret_is_asked_for_each_token_request(sandbox: Sandbox, clock: Clock) -> None:
+    """A rotated secret is used from the next token request on, without a new session."""
+    secrets = iter(["first", "second"])
+    sandbox.client_secret = "first"
+    with sandbox.session(client_secret=lambda: next(secrets)) as session:
+        session.get(f"{sandbox.api_url}/before").raise_for_status()
+        sandbox.client_secret = "second"
+        clock.advance(300)
+        session.get(f"{sandbox.api_url}/after").raise_for_status()
+    assert len(sandbox.token_requests) == 2
+
+
+@pytest.mark.parametrize("secret", ["", "  ", None, 5, b"bytes"])
+def test_a_callable_that_gives_no_secret_is_a_token_request_error(sandbox: Sandbox, secret: Any) -> None:
+    """What the callable returned is no secret: a typed error says so, and nothing is sent."""
+    with sandbox.session(client_secret=lambda: secret) as session, pytest.raises(TokenRequestError, match="callable"):
+        session.get(f"{sandbox.api_url}/participants")
+    assert sandbox.token_requests == sandbox.api_requests == []
+
+
+def test_a_callable_that_raises_is_a_token_request_error(sandbox: Sandbox) -> None:
+    """A key vault that fails is a RequestException to the caller, which names the failure's type but not its words."""
+
+    def vault() -> str:
+        raise LookupError("s3cret is not here")
+
+    with sandbox.session(client_secret=vault) as session, pytest.raises(requests.RequestException) as caught:
+        session.get(f"{sandbox.api_url}/participants")
+    assert "LookupError" in str(caught.value)
+    assert "s3cret" not in repr(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_fetch_token_renews_now(sandbox: Sandbox) -> None:
+    """fetch_token replaces a token that is still fresh, and returns the new one with its expiry."""
+    with sandbox.session() as session:
+        first = session.fetch_token()
+        second = session.fetch_token()
+        assert first["access_token"] != second["access_token"] == session.access_token
+        assert second["expires_in"] == 300
+        assert 0 < second["expires_at"] - time.time() <= 300
+        assert session.refresh_token("https://ignored.example/") == session.token
+    assert len(sandbox.token_requests) == 3
+
+
+def test_a_stored_token_is_used_until_its_expiry(sandbox: Sandbox, clock: Clock) -> None:
+    """A token kept with its expires_at serves a new session for the rest of its life, and no longer."""
+    with sandbox.session() as session:
+        stored = session.fetch_token()
+    clock.advance(200)
+    with sandbox.session(leeway=0) as later:
+        later.token = stored
+        later.get(f"{sandbox.api_url}/stored")
+        assert len(sandbox.token_requests) == 1
+        clock.advance(100)
+        later.get(f"{sandbox.api_url}/expired")
+    assert len(sandbox.token_requests) == 2
+
+
+@pytest.mark.parametrize("expires_at", [1.0, "soon", 0, -1])
+def test_a_stored_token_that_has_expired_is_not_sent(sandbox: Sandbox, expires_at: Any) -> None:
+    """A stored token of the past, or with a nonsensical expiry, is replaced before the first request."""
+    with sandbox.session() as session:
+        session.token = {"access_token": "old", "expires_at": expires_at, "expires_in": 300}
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+    assert len(sandbox.token_requests) == len(sandbox.api_requests) == 1
+
+
+def test_a_stored_token_lives_no_longer_than_its_life(sandbox: Sandbox, clock: Clock) -> None:
+    """A wall clock that stepped back since a token was stored does not lengthen the token's life."""
+    with sandbox.session() as session:
+        stored = session.fetch_token()
+    clock.wall -= 3600
+    with sandbox.session(leeway=0) as later:
+        later.token = stored
+        clock.advance(300)
+        later.get(f"{sandbox.api_url}/participants")
+    assert len(sandbox.token_requests) == 2
+
+
+def test_assigning_no_token_makes_the_session_fetch_one(sandbox: Sandbox) -> None:
+    """An empty token, or a deleted access_token, sends the next request for a new one."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/participants")
+        session.token = {}
+        assert session.access_token is None
+        session.get(f"{sandbox.api_url}/participants")
+        del session.access_token
+        session.get(f"{sandbox.api_url}/participants")
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2, 3]
+
+
+def test_token_updater_hears_of_each_new_token(sandbox: Sandbox, clock: Clock) -> None:
+    """token_updater is called once for each token, with what session.token is then, and may use the session."""
+    told: list[dict[str, Any]] = []
+    with sandbox.session() as session:
+        session.token_updater = lambda token: told.append({**token, "seen": session.get(sandbox.api_url).status_code})
+        at_once(8, lambda: session.get(f"{sandbox.api_url}/participants"))
+        clock.advance(300)
+        at_once(8, lambda: session.get(f"{sandbox.api_url}/participants"))
+        assert told[-1] == {**session.token, "seen": 200}
+    assert len(told) == len(sandbox.token_requests) == 2
+
+
+def test_a_token_updater_that_fails_costs_no_request(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    """The token is used although it could not be stored; the log names the failure, without its words."""
+
+    def store(token: dict[str, Any]) -> None:
+        raise OSError(f"disk full: {token}")
+
+    with sandbox.session(token_updater=store) as session:
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+        assert str(session.access_token) not in caplog.text
+    assert "token_updater raised OSError" in caplog.text
+
+
+@pytest.mark.usefixtures("pauses")
+def test_the_authorization_server_comes_back(sandbox: Sandbox) -> None:
+    """After an outage that outlasted the tries, the first request succeeds again."""
+    with sandbox.session() as session:
+        sandbox.answer_next_token_requests(3, 503)
+        with pytest.raises(AuthorizationServerError) as caught:
+            session.get(f"{sandbox.api_url}/participants")
+        assert caught.value.status_code == 503
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+    assert len(sandbox.api_requests) == 1
+
+
+def test_a_month_costs_a_token_request_each_life(sandbox: Sandbox, clock: Clock) -> None:
+    """A request each 20 s over hours asks for as many tokens as there are lifetimes, one after the other."""
+    with sandbox.session(leeway=60) as session:
+        for _ in range(12 * 15):
+            assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+            renewals_end()
+            clock.advance(20)
+    lifetimes = 12 * 15 * 20 / (300 - 60)
+    assert len(sandbox.token_requests) == pytest.approx(lifetimes, abs=1)
+
+
+def test_a_session_without_the_sandbox_says_who_it_is() -> None:
+    """The repr of a session names environment and client, and nothing secret."""
+    session = GopacsSession("trader", "s3cret", "Acceptance")
+    assert repr(session) == "<GopacsSession acceptance client_id='trader'>"
+    assert "s3cret" not in repr(vars(session))

@@ -1,0 +1,240 @@
+"""What happens when the API answers 401 to a token that seemed good."""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import requests
+from requests.adapters import BaseAdapter, HTTPAdapter
+from support import at_once
+
+from gopacs_session import AuthorizationServerError, InvalidClientError
+from gopacs_session.sandbox import Sandbox
+
+
+@pytest.fixture
+def session(sandbox: Sandbox) -> Iterator[requests.Session]:
+    """A session whose token has been revoked unbeknown to it."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        sandbox.revoke_tokens()
+        sandbox.api_requests.clear()
+        yield session
+
+
+def test_a_revoked_token_is_replaced_and_the_request_replayed(sandbox: Sandbox, session: requests.Session) -> None:
+    """A request whose token was revoked early is sent again with a new one; the caller sees the final answer."""
+    answer = session.get(f"{sandbox.api_url}/participants")
+    assert answer.status_code == 200
+    assert [(exchange.status, exchange.token_number) for exchange in sandbox.api_requests] == [(401, 1), (200, 2)]
+    assert len(sandbox.token_requests) == 2
+    assert [earlier.status_code for earlier in answer.history] == [401]
+    assert answer.elapsed.total_seconds() > 0
+
+
+XML = b"<skipped/><message/>"
+BODIES: dict[str, Callable[[], dict[str, Any]]] = {
+    "bytes": lambda: {"data": b"<message/>"},
+    "text": lambda: {"data": "<message/>"},
+    "bytearray": lambda: {"data": bytearray(b"<message/>")},
+    "BytesIO": lambda: {"data": read(io.BytesIO(XML), 10)},
+    "form": lambda: {"data": {"a": "1", "b": ["2", "3"]}},
+    "json": lambda: {"json": {"volume": 3}},
+    "multipart": lambda: {"files": {"message": ("m.xml", b"<message/>", "text/xml")}, "data": {"a": "1"}},
+    "none": dict,
+}
+
+
+def read(file: IO[bytes], size: int) -> IO[bytes]:
+    """`file`, which stands behind its first `size` bytes."""
+    file.read(size)
+    return file
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_the_replay_carries_the_same_body(sandbox: Sandbox, session: requests.Session, kind: str) -> None:
+    """Whatever the body was made of, it arrives the second time as it did the first."""
+    assert session.post(f"{sandbox.api_url}/message", **BODIES[kind]()).status_code == 200
+    first, second = sandbox.api_requests
+    assert (first.status, second.status) == (401, 200)
+    assert first.body == second.body
+    assert (b"<message/>" in second.body) == (kind not in ("form", "json", "none"))
+    assert b"skipped" not in second.body
+    assert first.headers.get("Content-Type") == second.headers.get("Content-Type")
+
+
+def test_a_file_is_rewound_to_where_it_stood(sandbox: Sandbox, session: requests.Session, tmp_path: Path) -> None:
+    """A file that was read in part before the request is sent from there both times, not from its start."""
+    path = tmp_path / "message.xml"
+    path.write_bytes(XML)
+    with path.open("rb") as file:
+        assert session.post(f"{sandbox.api_url}/message", data=read(file, 10)).status_code == 200
+    assert [exchange.body for exchange in sandbox.api_requests] == [b"<message/>"] * 2
+
+
+def test_a_generator_is_not_replayed(sandbox: Sandbox, session: requests.Session) -> None:
+    """A body that can't be sent twice is not: the caller gets the 401, and the next request has a new token."""
+    answer = session.post(f"{sandbox.api_url}/message", data=(part for part in [b"<mess", b"age/>"]))
+    assert answer.status_code == 401
+    assert [exchange.body for exchange in sandbox.api_requests] == [b"<message/>"]
+    assert session.post(f"{sandbox.api_url}/message", data=iter([b"<message/>"])).status_code == 200
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2]
+
+
+def test_a_pipe_is_not_replayed(sandbox: Sandbox, session: requests.Session) -> None:
+    """A file that can't be rewound is not sent again: the caller gets the 401."""
+
+    class Pipe(io.BytesIO):
+        def seek(self, *args: Any) -> int:
+            raise OSError("not seekable")
+
+    assert session.post(f"{sandbox.api_url}/message", data=Pipe(b"<message/>")).status_code == 401
+    assert len(sandbox.api_requests) == 1
+
+
+def test_16_threads_with_a_dead_token_cost_one_renewal(sandbox: Sandbox, session: requests.Session) -> None:
+    """16 threads that are refused with the same token share one renewal, and all succeed."""
+    answers = at_once(16, lambda: session.get(f"{sandbox.api_url}/participants"))
+    assert [answer.status_code for answer in answers] == [200] * 16
+    assert len(sandbox.token_requests) == 2
+
+
+def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(sandbox: Sandbox, session: requests.Session) -> None:
+    """The second 401 goes to the caller."""
+    sandbox.answer_next_api_requests(2, 401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    answer = session.get(f"{sandbox.api_url}/participants")
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    assert (len(sandbox.api_requests), len(sandbox.token_requests)) == (2, 2)
+
+
+def test_no_loop_under_threads_when_the_api_always_refuses(sandbox: Sandbox, session: requests.Session) -> None:
+    """However many threads an API refuses for ever, each request costs at most one renewal and two calls."""
+    sandbox.answer_next_api_requests(math.inf, 401)
+    answers = at_once(8, lambda: session.get(f"{sandbox.api_url}/participants"))
+    assert [answer.status_code for answer in answers] == [401] * 8
+    assert len(sandbox.api_requests) == 16
+    assert len(sandbox.token_requests) <= 1 + 8
+
+
+def test_users_hooks_see_only_the_final_answer(sandbox: Sandbox, session: requests.Session) -> None:
+    """raise_for_status as a hook, on the session or on the call, never meets the 401 that was mended."""
+    seen: list[int] = []
+
+    def hook(response: requests.Response, **_: Any) -> None:
+        seen.append(response.status_code)
+        response.raise_for_status()
+
+    session.hooks["response"].append(hook)
+    assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+    sandbox.revoke_tokens()
+    session.hooks["response"].clear()
+    assert session.get(f"{sandbox.api_url}/participants", hooks={"response": [hook]}).status_code == 200
+    assert seen == [200, 200]
+
+
+def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, session: requests.Session) -> None:
+    """A mounted adapter sends both the refused request and the replay."""
+    inner = session.get_adapter(f"{sandbox.api_url}/")
+
+    class Recording(BaseAdapter):
+        sent: list[str] = []
+
+        def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+            self.sent.append(str(request.url))
+            return inner.send(request, *args, **options)
+
+        def close(self) -> None:
+            inner.close()
+
+    session.mount(f"{sandbox.api_url}/mounted", Recording())
+    assert session.get(f"{sandbox.api_url}/mounted/participants").status_code == 200
+    assert Recording.sent == [f"{sandbox.api_url}/mounted/participants"] * 2
+
+
+def test_a_failed_renewal_after_a_401_is_raised(sandbox: Sandbox, session: requests.Session) -> None:
+    """When no new token is to be had, the caller gets that error."""
+    sandbox.client_enabled = False
+    with pytest.raises(InvalidClientError):
+        session.get(f"{sandbox.api_url}/participants")
+
+
+@pytest.mark.usefixtures("pauses")
+def test_an_outage_after_one_refusal_does_not_spoil_the_token(sandbox: Sandbox) -> None:
+    """An API that refuses a good token, while no new one is to be had, leaves the token to the other APIs."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        sandbox.answer_next_api_requests(1, 401)
+        sandbox.answer_next_token_requests(3, 503)
+        with pytest.raises(AuthorizationServerError):
+            session.get(f"{sandbox.api_url}/moody")
+        assert session.get(f"{sandbox.api_url}/healthy").status_code == 200
+    assert len(sandbox.token_requests) == 1 + 3
+
+
+def test_a_newer_token_is_used_without_another_renewal(sandbox: Sandbox) -> None:
+    """A request that was refused with an old token uses the one that came meanwhile."""
+    with sandbox.session() as session:
+        prepared = session.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
+        sandbox.revoke_tokens()
+        session.fetch_token()
+        assert session.send(prepared).status_code == 200
+    assert len(sandbox.token_requests) == 2
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2]
+
+
+def test_a_403_is_the_callers(sandbox: Sandbox) -> None:
+    """A token that is good but not enough is not renewed."""
+    with sandbox.session() as session:
+        assert session.get(f"{sandbox.api_url}/forbidden").status_code == 403
+    assert len(sandbox.token_requests) == len(sandbox.api_requests) == 1
+
+
+@pytest.mark.parametrize("options", [{"auth": ("user", "password")}, {"withhold_token": True}])
+def test_a_401_to_a_request_without_our_token_is_the_callers(sandbox: Sandbox, options: dict[str, Any]) -> None:
+    """A request with credentials of the caller's, or with none, is sent once and costs no renewal."""
+    with sandbox.session() as session:
+        assert session.get(f"{sandbox.api_url}/participants", **options).status_code == 401
+    assert sandbox.token_requests == []
+    assert len(sandbox.api_requests) == 1
+
+
+def test_a_header_set_after_preparing_is_the_callers(sandbox: Sandbox, session: requests.Session) -> None:
+    """A prepared request whose Authorization the caller replaced is neither renewed nor replayed."""
+    prepared = session.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
+    prepared.headers["Authorization"] = "Bearer of-another-system"
+    assert session.send(prepared).status_code == 401
+    assert len(sandbox.api_requests) == 1
+
+
+def test_a_streamed_request_is_replayed(sandbox: Sandbox, session: requests.Session) -> None:
+    """With stream=True the body of the final answer is left for the caller to read."""
+    with session.get(f"{sandbox.api_url}/participants", stream=True) as answer:
+        assert answer.status_code == 200
+        assert b"".join(answer.iter_content(10)).startswith(b"{")
+
+
+def test_connections_are_returned_to_the_pool(sandbox: Sandbox) -> None:
+    """A session with a single connection survives replays: the refused answer gives its connection back."""
+    with sandbox.session() as session:
+        adapter = session.get_adapter(f"{sandbox.api_url}/")
+        assert isinstance(adapter, HTTPAdapter)
+        adapter.init_poolmanager(1, 1, block=True)
+        for _ in range(3):
+            sandbox.revoke_tokens()
+            finished = threading.Event()
+
+            def call(finished: threading.Event = finished) -> None:
+                session.get(f"{sandbox.api_url}/participants", stream=True, timeout=5).close()
+                finished.set()
+
+            thread = threading.Thread(target=call, daemon=True)
+            thread.start()
+            assert finished.wait(5)
+            thread.join()
