@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from time import perf_counter
 from typing import Any
@@ -124,7 +125,7 @@ class _Replay:
 
 def has_token_auth(request: PreparedRequest) -> bool:
     """Whether a session of ours prepared this request to bear its token, even if it has lost it on a redirect."""
-    return any(isinstance(hook, _Replay) for hook in request.hooks["response"])
+    return any(isinstance(hook, _Replay) for hook in request.hooks.get("response", ()))
 
 
 def _bears_token(request: PreparedRequest) -> bool:
@@ -144,8 +145,6 @@ def _rewind(request: PreparedRequest) -> bool:
 
 def _release(response: Response) -> None:
     """Give the connection back to its pool, as requests does before it follows a redirect."""
-    try:
-        response.content  # noqa: B018
-    except (ChunkedEncodingError, ContentDecodingError, RuntimeError):
-        pass
+    with suppress(ChunkedEncodingError, ContentDecodingError, RuntimeError):
+        response.content  # noqa: B018 - it reads the body
     response.close()

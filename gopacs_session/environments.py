@@ -36,15 +36,17 @@ class Environment:
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name.strip()):
             raise ConfigurationError("An Environment needs a name.")
-        if _scheme_and_host(self.token_url)[0] != "https":
+        if not isinstance(self.token_url, str) or _scheme_and_host(self.token_url)[0] != "https":
             raise ConfigurationError(f"Environment {self.name!r}: token_url must be an https:// URL.")
-        if isinstance(self.api_domains, str) or not self.api_domains:
-            raise ConfigurationError(f"Environment {self.name!r}: api_domains must be a tuple of one host name or more.")
-        domains = tuple(str(domain).lower().rstrip(".") for domain in self.api_domains)
-        for domain in domains:
-            if not _HOST_NAME.fullmatch(domain):
-                raise ConfigurationError(f"Environment {self.name!r}: {domain!r} in api_domains is not a host name.")
-        object.__setattr__(self, "api_domains", domains)
+        if not isinstance(self.api_domains, (tuple, list)) or not self.api_domains:
+            raise ConfigurationError(f"Environment {self.name!r}: api_domains must be a tuple of host names.")
+        object.__setattr__(self, "api_domains", tuple(self._host_name(domain) for domain in self.api_domains))
+
+    def _host_name(self, domain: object) -> str:
+        name = domain.lower().removesuffix(".") if isinstance(domain, str) else ""
+        if not _HOST_NAME.fullmatch(name):
+            raise ConfigurationError(f"Environment {self.name!r}: {domain!r} in api_domains is not a host name.")
+        return name
 
     def covers(self, url: str) -> bool:
         """Whether a token of this environment may be sent to `url`: over https, to one of its own hosts."""

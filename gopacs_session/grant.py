@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from time import sleep
+from time import perf_counter, sleep
 from typing import Any, TypeGuard
 
 import requests
 from oauthlib.oauth2 import BackendApplicationClient
+from requests.cookies import RequestsCookieJar
 
 from .environments import Environment
 from .exceptions import AuthorizationServerError, ConfigurationError, TokenRequestError
-from .token_response import json_object, quotable, retry_after_seconds, verdict
+from .token_response import json_object, lifetime, quotable, retry_after_seconds, verdict
 
 log = logging.getLogger("gopacs_session")
 
+Timeout = float | tuple[float, float]
 Send = Callable[[requests.PreparedRequest], requests.Response]
 Scope = str | list[str] | tuple[str, ...] | set[str] | None
 
@@ -55,12 +59,22 @@ class ClientCredentialsGrant:
         if not (callable(self.client_secret) or _is_secret(self.client_secret)):
             raise ConfigurationError("client_secret must be a non-empty string, or a callable that returns one.")
 
-    def request_token(self, send: Send, client_id: str, scope: Scope = None) -> dict[str, Any]:
+    def request_token(
+        self, session: requests.Session, client_id: str, scope: Scope = None, timeout: Timeout = 10
+    ) -> dict[str, Any]:
         """The token answer of RFC 6749 section 5.1.
+
+        Args:
+            session: its adapters, proxies and TLS settings carry the request, and nothing else of it.
+            client_id: the API client's name.
+            scope: scopes to ask for.
+            timeout: seconds for one try, or a pair of seconds to connect and to read.
 
         Raises:
             TokenRequestError: there is none, after three tries where the cause may pass.
         """
+        started = perf_counter()
+        send = partial(_send, session, timeout)
         outcome = self._exchange(send, client_id, scope)
         for attempt in range(1, TRIES):
             if not _may_pass(outcome):
@@ -71,10 +85,14 @@ class ClientCredentialsGrant:
             outcome = self._exchange(send, client_id, scope)
         if isinstance(outcome, TokenRequestError):
             raise outcome
+        log.debug(
+            "Token obtained: environment %s, client_id %s, life %.0f s, in %.3f s.",
+            self.environment.name, client_id, lifetime(outcome.get("expires_in")), perf_counter() - started,
+        )  # fmt: skip
         return outcome
 
     def _exchange(self, send: Send, client_id: str, scope: Scope) -> dict[str, Any] | TokenRequestError:
-        """One try. An error is returned, not raised: the requests' exceptions would hang on it, and the form on them."""
+        """One try. An error is returned, not raised: requests' exceptions would hang on it, and the form on them."""
         secret = self._secret()
         try:
             with send(self._token_request(client_id, secret, scope)) as response:
@@ -107,7 +125,7 @@ class ClientCredentialsGrant:
 
     def _undelivered(self, error: Exception) -> TokenRequestError:
         if isinstance(error, CONNECTION_ERRORS):
-            text = f"the authorization server could not be reached ({_reason(error)}). Check network, proxy and CA bundle."
+            text = f"the authorization server is out of reach ({_reason(error)}). Check network, proxy and CA bundle."
             return AuthorizationServerError(self._message(text))
         # A text that requests or the system did not write might quote the form.
         reason = _reason(error) if isinstance(error, OSError) else type(error).__name__
@@ -131,12 +149,23 @@ class ClientCredentialsGrant:
         return f"No access token for {self.environment.name}: {text}"
 
 
+def _send(session: requests.Session, timeout: Timeout, request: requests.PreparedRequest) -> requests.Response:
+    # A copy, so that cookies of the token endpoint do not come back with the user's requests.
+    transport = copy.copy(session)
+    transport.cookies = RequestsCookieJar()
+    settings = transport.merge_environment_settings(str(request.url), {}, True, None, None)
+    # A redirect, 307 above all, would carry the secret to another place.
+    return transport.send(request, timeout=timeout, allow_redirects=False, **settings)
+
+
 def _reason(error: BaseException) -> str:
     """Name of an exception, and words of what caused it: requests wraps urllib3, which wraps the system."""
     cause = error
-    while inner := next((a for a in (getattr(cause, "reason", None), *cause.args) if isinstance(a, BaseException)), None):
-        cause = inner
-    return f"{type(error).__name__}: {cause}"
+    while True:
+        inner = [part for part in (getattr(cause, "reason", None), *cause.args) if isinstance(part, BaseException)]
+        if not inner:
+            return f"{type(error).__name__}: {cause}"
+        cause = inner[0]
 
 
 def _may_pass(outcome: object) -> TypeGuard[AuthorizationServerError]:
@@ -148,7 +177,7 @@ def _pause(attempt: int, retry_after: float | None) -> float:
     """Seconds before the next try: as long as the server asks, within reason, else backoff with jitter."""
     if retry_after is not None:
         return min(retry_after, LONGEST_PAUSE)
-    return random.uniform(0.5, 1.0) * 0.5 * 2.0 ** (attempt - 1)
+    return random.uniform(0.5, 1.0) * 0.5 * 2.0 ** (attempt - 1)  # noqa: S311 - no cryptography
 
 
 def _is_secret(value: object) -> bool:

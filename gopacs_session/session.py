@@ -8,24 +8,21 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from time import perf_counter
 from typing import Any
 
 import requests
 from oauthlib.oauth2 import BackendApplicationClient
 from requests.adapters import HTTPAdapter
-from requests.cookies import RequestsCookieJar
 from requests_oauthlib import OAuth2Session
 
 from .auth import PlainAuth, TokenAuth, has_token_auth
 from .environments import PRODUCTION, Environment, preset
 from .exceptions import ConfigurationError
-from .grant import ClientCredentialsGrant, Scope
-from .tokens import CurrentToken, Token, lifetime
+from .grant import ClientCredentialsGrant, Scope, Timeout
+from .tokens import CurrentToken, Token
 
 log = logging.getLogger("gopacs_session")
-
-Timeout = float | tuple[float | None, float | None]
+log.addHandler(logging.NullHandler())  # As requests does: a program that wants the log says so.
 
 
 class GopacsSession(OAuth2Session):
@@ -58,7 +55,7 @@ class GopacsSession(OAuth2Session):
         scope: Scope = None,
         leeway: float = 60,
         token_timeout: Timeout = 10,
-        timeout: Timeout | None = 60,
+        timeout: float | tuple[float | None, float | None] | None = 60,
         token_updater: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         if not (isinstance(client_id, str) and client_id.strip()):
@@ -152,22 +149,7 @@ class GopacsSession(OAuth2Session):
         return self._current.get(self._fetch, self._updated, refused)
 
     def _fetch(self) -> dict[str, Any]:
-        started = perf_counter()
-        # Adapters, proxies and TLS settings are this session's, but the cookies that come back go nowhere.
-        transport = copy.copy(self)
-        transport.cookies = RequestsCookieJar()
-        answer = self._grant.request_token(transport._send_token_request, str(self.client_id), self.scope)
-        life, duration = lifetime(answer.get("expires_in")), perf_counter() - started
-        log.debug(
-            "Token obtained: environment %s, client_id %s, life %.0f s, in %.3f s.",
-            self.environment.name, self.client_id, life, duration,
-        )  # fmt: skip
-        return answer
-
-    def _send_token_request(self, request: requests.PreparedRequest) -> requests.Response:
-        settings = self.merge_environment_settings(str(request.url), {}, True, None, None)
-        # A redirect (307 above all) would carry the secret to another place.
-        return self.send(request, timeout=self.token_timeout, allow_redirects=False, **settings)
+        return self._grant.request_token(self, str(self.client_id), self.scope, self.token_timeout)
 
     def _updated(self, token: dict[str, Any]) -> None:
         if self.token_updater is None:
@@ -194,7 +176,7 @@ class GopacsSession(OAuth2Session):
         return self.fetch_token()
 
     def register_compliance_hook(self, hook_type: str, hook: Callable[..., Any]) -> None:
-        """Not to be had: nothing but the grant itself goes to the token endpoint, and requests has hooks for the rest."""
+        """Not to be had: nothing of the user's goes to the token endpoint, and requests has hooks for the rest."""
         raise NotImplementedError("GopacsSession calls no compliance hooks: use requests' hooks or an auth object.")
 
     @property

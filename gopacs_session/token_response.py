@@ -10,6 +10,9 @@ from urllib.parse import quote, quote_plus
 
 from .exceptions import AuthorizationServerError, InvalidClientError, TokenRequestError
 
+DEFAULT_LIFE = 60.0
+LONGEST_LIFE = 366 * 24 * 3600.0
+
 
 def verdict(status: int, answer: dict[str, Any]) -> tuple[type[TokenRequestError], str] | None:
     """What is wrong with an answer of the token endpoint; None if it brings a token."""
@@ -24,9 +27,9 @@ def verdict(status: int, answer: dict[str, Any]) -> tuple[type[TokenRequestError
     if 300 <= status < 400:
         return TokenRequestError, f"the token endpoint redirects ({status}), and a secret follows no redirect."
     if status != 200 or error:
-        return TokenRequestError, f"the authorization server refused the token request ({status}); see error, description."
-    token_type = answer.get("token_type", "Bearer")
-    if not (is_bearer_token(answer.get("access_token")) and isinstance(token_type, str) and token_type.lower() == "bearer"):
+        return TokenRequestError, f"the authorization server refused the request ({status}); see error and description."
+    token, token_type = answer.get("access_token"), answer.get("token_type", "Bearer")
+    if not (is_bearer_token(token) and isinstance(token_type, str) and token_type.lower() == "bearer"):
         return TokenRequestError, "the authorization server answered 200 without a usable bearer token."
     return None
 
@@ -58,7 +61,24 @@ def retry_after_seconds(value: str | None) -> float | None:
     """Seconds that a Retry-After header asks for, given as a number or as a date (RFC 9110 section 10.2.3)."""
     if value is None:
         return None
+    if value.strip().isdecimal():
+        return seconds(value)
     try:
-        return max(0.0, float(value) if value.strip().isdecimal() else parsedate_to_datetime(value).timestamp() - time())
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def lifetime(expires_in: object) -> float:
+    """Seconds that a token lives (RFC 6749 section 5.1); 60 if the server tells nothing that makes sense."""
+    life = 0.0 if isinstance(expires_in, bool) else seconds(expires_in)
+    return life if 0 < life <= LONGEST_LIFE else DEFAULT_LIFE
+
+
+def seconds(value: object) -> float:
+    """`value` as a number of seconds; 0 if it is none."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return int(number) if number.is_integer() else number

@@ -11,15 +11,13 @@ from time import monotonic, time
 from typing import Any
 
 from .exceptions import ConfigurationError, TokenRequestError
-from .token_response import is_bearer_token
+from .token_response import is_bearer_token, lifetime, seconds
 
 log = logging.getLogger("gopacs_session")
 
 Fetch = Callable[[], Mapping[str, Any]]
 Updated = Callable[[dict[str, Any]], None]
 
-DEFAULT_LIFE = 60.0
-LONGEST_LIFE = 366 * 24 * 3600.0
 PAUSE_AFTER_FAILURE = 5.0
 
 
@@ -158,6 +156,7 @@ class CurrentToken:
             self._failures += 1
             self._retry_at = monotonic() + PAUSE_AFTER_FAILURE
             raise
+        self._retry_at = 0.0
         return Token.issued(answer, self._leeway, age=monotonic() - started)
 
     def _renew_behind(self, fetch: Fetch, updated: Updated, known: Token) -> None:
@@ -173,17 +172,3 @@ class CurrentToken:
             threading.Thread(target=renew, name="gopacs_session renewal", daemon=True).start()
         except RuntimeError as error:
             log.warning("A token could not be renewed before it expires: %s", error)
-
-
-def lifetime(expires_in: object) -> float:
-    """Seconds that a token lives (RFC 6749 section 5.1); 60 if the server tells nothing that makes sense."""
-    life = 0.0 if isinstance(expires_in, bool) else seconds(expires_in)
-    return life if 0 < life <= LONGEST_LIFE else DEFAULT_LIFE
-
-
-def seconds(value: object) -> float:
-    """`value` as a number of seconds; 0 if it is none."""
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return 0.0

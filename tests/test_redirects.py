@@ -215,6 +215,9 @@ def test_production_urls_are_refused_before_anything_is_sent(sandbox: Sandbox) -
     """A session of the sandbox or of acceptance raises on a production URL, and asks for no token."""
     acceptance = Environment(ACCEPTANCE.name, sandbox.environment.token_url, ACCEPTANCE.api_domains)
     for environment in (sandbox.environment, acceptance):
-        with sandbox.session(environment=environment) as session, pytest.raises(WrongEnvironmentError, match="production"):
+        with (
+            sandbox.session(environment=environment) as session,
+            pytest.raises(WrongEnvironmentError, match="production"),
+        ):
             session.post("https://clc-message-broker.gopacs-services.eu/shapeshifter/api/v3/message", data=b"<m/>")
     assert sandbox.token_requests == []

@@ -41,7 +41,7 @@ def test_32_threads_on_an_expired_token_cost_one_token_request(sandbox: Sandbox,
 
 
 def test_32_threads_on_refused_credentials_cost_one_token_request(sandbox: Sandbox) -> None:
-    """32 threads whose client is refused get the same typed error from one token request, and nothing reaches the API."""
+    """32 threads whose client is refused share one token request and its typed error; nothing reaches the API."""
     sandbox.token_delay = 0.2
     with sandbox.session(client_secret="wrong") as session:
         started = time.perf_counter()

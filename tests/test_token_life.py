@@ -173,7 +173,9 @@ def test_a_life_that_makes_no_sense_counts_as_60_seconds(sandbox: Sandbox, clock
 
 def test_a_literal_1e400_counts_as_60_seconds(sandbox: Sandbox, clock: Clock) -> None:
     """JSON's 1e400, which is infinite in Python, gives a minute as well."""
-    sandbox.answer_next_token_requests(1, 200, body='{"access_token": "abc", "token_type": "bearer", "expires_in": 1e400}')
+    sandbox.answer_next_token_requests(
+        1, 200, body='{"access_token": "abc", "token_type": "bearer", "expires_in": 1e400}'
+    )
     sandbox.answer_next_api_requests(1, 200)
     with sandbox.session(leeway=0) as session:
         session.get(f"{sandbox.api_url}/warm").raise_for_status()

@@ -105,7 +105,9 @@ def test_16_threads_with_a_dead_token_cost_one_renewal(sandbox: Sandbox, session
     assert len(sandbox.token_requests) == 2
 
 
-def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(sandbox: Sandbox, session: requests.Session) -> None:
+def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(
+    sandbox: Sandbox, session: requests.Session
+) -> None:
     """The second 401 goes to the caller."""
     sandbox.answer_next_api_requests(2, 401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     answer = session.get(f"{sandbox.api_url}/participants")
