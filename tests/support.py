@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
+from gopacs_session import GopacsSession
+
 
 class Clock:
     """The session's clocks, under the test's hand; `wall` can be set apart from the monotonic one."""
@@ -31,3 +33,9 @@ def at_once(threads: int, call: Callable[[], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, range(threads)))
+
+
+def call_the_api(session: GopacsSession, url: str) -> int:
+    """The status of a GET, in a function that other processes can import."""
+    with session:
+        return session.get(url).status_code

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 import requests
-from support import Clock
+from support import Clock, call_the_api
 
-from gopacs_session import GopacsSession
 from gopacs_session.sandbox import Sandbox
 
 COPIES: list[Callable[[Any], Any]] = [lambda session: pickle.loads(pickle.dumps(session)), copy.copy, copy.deepcopy]
@@ -60,11 +59,6 @@ def test_a_subclass_keeps_its_attributes(sandbox: Sandbox) -> None:
     with sandbox.session() as session:
         session.desk = "north"
         assert pickle.loads(pickle.dumps(session)).desk == "north"
-
-
-def call_the_api(session: GopacsSession, url: str) -> int:
-    with session:
-        return session.get(url).status_code
 
 
 def test_a_warm_session_shipped_to_processes_costs_no_token_request(sandbox: Sandbox) -> None:

@@ -1,0 +1,132 @@
+"""What users write: never run, but ``mypy --strict`` must accept it against the installed package."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests_oauthlib import OAuth2Session
+from typing_extensions import assert_type
+
+from gopacs_session import (
+    ACCEPTANCE,
+    PRODUCTION,
+    AuthorizationServerError,
+    ConfigurationError,
+    Environment,
+    GopacsSession,
+    GopacsSessionError,
+    InvalidClientError,
+    TokenRequestError,
+    WrongEnvironmentError,
+)
+from gopacs_session.sandbox import Sandbox
+
+URL = "https://api.gopacs-services.eu/messages"
+
+
+def the_shortest_script() -> None:
+    with GopacsSession("trader", "s3cret") as session:
+        response = session.get(URL)
+        assert_type(response, requests.Response)
+        response.raise_for_status()
+
+
+def every_option(read_vault: Callable[[], str], store: Callable[[dict[str, Any]], None]) -> None:
+    GopacsSession("trader", "s3cret", ACCEPTANCE)
+    GopacsSession("trader", "s3cret", environment="acceptance")
+    GopacsSession(
+        client_id="trader",
+        client_secret=read_vault,
+        environment=PRODUCTION,
+        scope=["read", "write"],
+        leeway=30,
+        token_timeout=(3.05, 10),
+        timeout=None,
+        token_updater=store,
+    )
+
+
+def in_place_of_requests_session(session: GopacsSession) -> None:
+    def poll(session: requests.Session) -> int:
+        return session.get(URL, params={"since": "today"}).status_code
+
+    def inspect(session: OAuth2Session) -> bool:
+        return session.authorized
+
+    poll(session)
+    inspect(session)
+    session.mount("https://", HTTPAdapter(pool_maxsize=32))
+    session.headers["User-Agent"] = "trader/1.0"
+    session.verify = "/etc/ssl/own-ca.pem"
+    session.proxies = {"https": "http://proxy.example:3128"}
+
+
+def every_way_to_send(session: GopacsSession) -> None:
+    assert_type(session.post(URL, json={"offer": 1}), requests.Response)
+    assert_type(session.request("PUT", URL, {"since": "today"}, b"<xml/>", {"Accept": "text/xml"}), requests.Response)
+    session.request("GET", URL, timeout=(3.05, 10), stream=True, allow_redirects=False)
+    session.request("GET", "https://example.com/", withhold_token=True)
+    with open("offer.xml", "rb") as offer:
+        session.put(URL, data=offer)
+        session.post(URL, files={"offer": ("offer.xml", offer, "text/xml")})
+    assert_type(session.send(session.prepare_request(requests.Request("GET", URL))), requests.Response)
+
+
+def the_token(session: GopacsSession, stored: Mapping[str, Any]) -> None:
+    assert_type(session.fetch_token(), dict[str, Any])
+    assert_type(session.token, dict[str, Any])
+    assert_type(session.access_token, str | None)
+    assert_type(session.authorized, bool)
+    assert_type(session.environment, Environment)
+    assert_type(session.auth_header, dict[str, str])
+    session.token = {"access_token": "t0ken", "expires_in": 300}
+    session.token = stored
+    with session.ensure_authenticated():
+        pass
+
+
+def an_environment_of_ones_own() -> None:
+    own = Environment("own", "https://auth.example.com/token", ("api.example.com",))
+    assert_type(own.name, str)
+    assert_type(own.token_url, str)
+    assert_type(own.api_domains, tuple[str, ...])
+    assert_type(own.covers(URL), bool)
+
+
+def what_can_go_wrong(session: GopacsSession) -> str | None:
+    try:
+        session.get(URL)
+    except InvalidClientError as error:
+        return error.description
+    except AuthorizationServerError as error:
+        assert_type(error.retry_after, float | None)
+    except TokenRequestError as error:
+        assert_type(error.status_code, int | None)
+        return error.error
+    except requests.exceptions.RequestException as error:
+        assert_type(error.response, requests.Response | None)
+    except WrongEnvironmentError as error:
+        as_configuration: ConfigurationError = error
+        as_value_error: ValueError = as_configuration
+        return str(as_value_error)
+    except GopacsSessionError:
+        raise
+    return None
+
+
+def a_test_against_the_sandbox() -> None:
+    with Sandbox() as sandbox, sandbox.session(leeway=0) as session:
+        assert_type(session, GopacsSession)
+        assert_type(sandbox.environment, Environment)
+        session.get(f"{sandbox.api_url}/messages").raise_for_status()
+        requests.get(sandbox.api_url, verify=str(sandbox.ca_file), timeout=10)
+        GopacsSession(sandbox.client_id, sandbox.client_secret, sandbox.environment)
+
+
+class Traders(GopacsSession):
+    """A subclass of one's own."""
+
+    def messages(self) -> list[str]:
+        answer: list[str] = self.get(URL).json()
+        return answer
