@@ -67,7 +67,7 @@ class Environment:
 
     def _depth(self, host: str) -> int:
         """Length of the longest API domain that `host` lies in; 0 if it lies in none."""
-        return max((len(d) for d in self.api_domains if host == d or host.endswith("." + d)), default=0)
+        return max([len(domain) for domain in self.api_domains if f".{host}".endswith(f".{domain}")], default=0)
 
 
 def _scheme_and_host(url: str) -> tuple[str, str]:

@@ -111,8 +111,8 @@ class GopacsSession(OAuth2Session):
             oauthlib.oauth2.InsecureTransportError: an ``http://`` URL of a host of this environment.
             TokenRequestError: a token is needed, and there is none to be had.
         """
-        if withhold_token and not (auth or self.auth):
-            auth = PlainAuth(self.trust_env)
+        if not (auth or self.auth):
+            auth = PlainAuth(self.trust_env) if withhold_token else self._token_auth()
         # Past the parent's request: it sends without a token when it has none, and logs the one it has.
         return super(OAuth2Session, self).request(
             method, url, params, data, headers, cookies, files, auth, timeout,
@@ -122,7 +122,7 @@ class GopacsSession(OAuth2Session):
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """As in requests; a request without an auth of its own bears the token."""
         if not (request.auth or self.auth):
-            request = copy.copy(request)
+            request = copy.copy(request)  # The caller may prepare it again, for another session.
             request.auth = self._token_auth()
         return super().prepare_request(request)
 
