@@ -1,0 +1,128 @@
+"""Who gets a token and what it is good for, judged as Keycloak judges."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Mapping
+from time import monotonic, time
+from typing import Any
+from urllib.parse import parse_qs
+
+from .exchange import Answer, Exchange, Headers, make_answer, page
+
+REALM = "/realms/gopacs"
+TOKEN_PATH = f"{REALM}/protocol/openid-connect/token"
+SCOPES = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
+WRONG_CREDENTIALS = "Invalid client or Invalid client credentials"
+NO_SERVICE_ACCOUNT = "Client not enabled to retrieve service account"
+
+
+class Realm:
+    """Who gets a token, and what a token is good for: the judgement, without sockets, threads or records."""
+
+    def __init__(self, client_id: str, client_secret: str, token_lifetime: float) -> None:
+        self.client_id, self.client_secret, self.token_lifetime = client_id, client_secret, token_lifetime
+        self.client_enabled = self.service_account_enabled = True
+        self.refresh_tokens = False
+        self._tokens: dict[str, tuple[int, float]] = {}  # token: its number, and the monotonic time of its expiry
+        self._issued = self._revoked = self._not_before = 0
+
+    def revoke_tokens(self) -> None:
+        """Refuse every token issued so far from now on, as after a change of Keycloak's not-before policy."""
+        self._revoked, self._not_before = self._issued, int(time())
+
+    def _issue(self, token: str) -> int:
+        self._issued += 1
+        self._tokens[token] = self._issued, monotonic() + self.token_lifetime
+        return self._issued
+
+    def _borne_token(self, request: Exchange) -> tuple[int, float]:
+        """Number and expiry of the token that `request` bears; zeros if it was not issued here."""
+        scheme, _, token = (request.authorization or "").partition(" ")
+        return self._tokens.get(token.strip(), (0, 0.0)) if scheme.lower() == "bearer" else (0, 0.0)
+
+    def _judge_token_request(self, request: Exchange) -> Answer:
+        form: dict[str, list[str]] = {}
+        if request.headers.get("Content-Type", "").lower().startswith("application/x-www-form-urlencoded"):
+            form = parse_qs(request.body.decode(errors="replace"), keep_blank_values=True)
+        status, error, description = self._refusal(request, form) or (200, "", "")
+        if status in (404, 405):  # Only here does Keycloak heed the Accept header.
+            html = "text/html" in request.headers.get("Accept", "")
+            return make_answer(status, page(status) if html else {"error": error})
+        body = {"error": error, "error_description": description} if error else self._token_answer(request, form)
+        return make_answer(status, body, {"Cache-Control": "no-store", "Pragma": "no-cache"})
+
+    def _refusal(self, request: Exchange, form: Mapping[str, list[str]]) -> tuple[int, str, str] | None:
+        """Status, error and description as of Keycloak, in the order in which it looks; None if nothing is wrong."""
+        path = request.path.rstrip("/")
+        names = ("grant_type", "client_id", "client_secret", "scope")
+        grant, client, secret, scope = (form[name][0] if name in form else None for name in names)
+        known_scope = scope is None or SCOPES.issuperset(scope.split(" "))
+        table = (
+            (not path.startswith(f"{REALM}/"), 404, "Realm does not exist", ""),
+            (path != TOKEN_PATH, 404, "HTTP 404 Not Found", ""),
+            (request.method != "POST", 405, "HTTP 405 Method Not Allowed", ""),
+            (grant is None, 400, "invalid_request", "Missing form parameter: grant_type"),
+            (grant != "client_credentials", 400, "unsupported_grant_type", "Unsupported grant_type"),
+            (client != self.client_id or not self.client_enabled, 401, "invalid_client", WRONG_CREDENTIALS),
+            (secret != self.client_secret, 401, "unauthorized_client", WRONG_CREDENTIALS),
+            (any(len(values) > 1 for values in form.values()), 400, "invalid_request", "duplicated parameter"),
+            (not self.service_account_enabled, 401, "unauthorized_client", NO_SERVICE_ACCOUNT),
+            (not known_scope, 400, "invalid_scope", f"Invalid scopes: {scope}"),
+        )
+        return next((row[1:] for row in table if row[0]), None)
+
+    def _token_answer(self, request: Exchange, form: Mapping[str, list[str]]) -> dict[str, Any]:
+        life, scope = self.token_lifetime, "profile email"
+        answer = {
+            "access_token": self._jwt(request),
+            "expires_in": int(life) if life == int(life) else life,
+            "refresh_expires_in": 0,
+            "token_type": "Bearer",
+            "not-before-policy": self._not_before,
+            "scope": f"openid {scope}" if "openid" in form.get("scope", [""])[0] else scope,
+        }
+        if self.refresh_tokens:
+            answer |= {"refresh_expires_in": 1800, "refresh_token": self._jwt(request), "token_type": "bearer"}
+            answer |= {"session_state": secrets.token_urlsafe(18)}
+        return answer
+
+    def _jwt(self, request: Exchange) -> str:
+        """A token with Keycloak's claims. Its signature is random: the sandbox knows its tokens by heart."""
+        now = int(time())
+        claims = {
+            "exp": now + int(self.token_lifetime),
+            "iat": now,
+            "iss": f"https://{request.headers.get('Host')}{REALM}",
+            "azp": self.client_id,
+            "client_id": self.client_id,
+            "preferred_username": f"service-account-{self.client_id}",
+            "realm_access": {"roles": ["trading-company", "market-messages"]},
+        }
+        parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims)]
+        parts += [secrets.token_bytes(256)]
+        return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+    def _judge_api_request(self, request: Exchange) -> Answer:
+        number, expiry = self._borne_token(request)
+        status, error = 200, ""
+        if not (request.authorization or "").lower().startswith("bearer "):
+            status = 401
+        elif number <= self._revoked or expiry <= monotonic():
+            status, error = 401, ', error="invalid_token", error_description="Token verification failed"'
+        elif request.path.startswith("/forbidden"):
+            status, error = 403, ', error="insufficient_scope", error_description="Missing role"'
+        if status != 200:
+            return make_answer(status, None, {"WWW-Authenticate": f'Bearer realm="gopacs"{error}'})
+        return make_answer(status, _echo(request, number))
+
+
+def _echo(request: Exchange, token_number: int) -> dict[str, Any]:
+    headers = Headers(request.headers).masked(f"Bearer <token {token_number}>")
+    echo = {"method": request.method, "path": request.path, "query": request.query, "headers": headers}
+    try:
+        return {**echo, "body": request.body.decode()}
+    except UnicodeDecodeError:
+        return {**echo, "body_base64": base64.b64encode(request.body).decode()}

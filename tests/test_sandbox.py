@@ -1,0 +1,708 @@
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import math
+import os
+import pickle
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from support import at_once
+
+import gopacs_session.sandbox.realm
+from gopacs_session import ConfigurationError
+from gopacs_session.sandbox import Exchange, Sandbox
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+CHECKOUT = Path(__file__).parent.parent
+TOKEN_PATH = "/realms/gopacs/protocol/openid-connect/token"
+BAD_CREDENTIALS = "Invalid client or Invalid client credentials"
+NO_ACCOUNT = "Client not enabled to retrieve service account"
+INVALID_TOKEN = 'Bearer realm="gopacs", error="invalid_token", error_description="Token verification failed"'
+
+
+@pytest.fixture
+def plain(sandbox: Sandbox) -> Iterator[requests.Session]:
+    """A session of requests, without any of our own judgement."""
+    with requests.Session() as session:
+        sandbox.trust(session)
+        yield session
+
+
+@pytest.fixture
+def ask(sandbox: Sandbox, plain: requests.Session) -> Any:
+    """Send a good token request, but for the fields and options given; a field of None is left out."""
+
+    def ask(headers: dict[str, str] | None = None, **fields: Any) -> requests.Response:
+        form = {"client_id": sandbox.client_id, "client_secret": sandbox.client_secret}
+        form |= {"grant_type": "client_credentials", **fields}
+        return plain.post(sandbox.environment.token_url, data=form, headers=headers)
+
+    return ask
+
+
+@pytest.fixture
+def call(sandbox: Sandbox, plain: requests.Session, ask: Any) -> Any:
+    """Send an API request with a token, by default a fresh one."""
+
+    def call(
+        path: str = "/messages", method: str = "GET", token: str | None = None, **options: Any
+    ) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token or ask().json()['access_token']}", **options.pop("headers", {})}
+        return plain.request(method, sandbox.api_url + path, headers=headers, **options)
+
+    return call
+
+
+def tls(sandbox: Sandbox) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=sandbox.ca_file)
+    connection = socket.create_connection(("127.0.0.1", port_of(sandbox)), timeout=10)
+    return context.wrap_socket(connection, server_hostname="localhost")
+
+
+def port_of(sandbox: Sandbox) -> int:
+    return int(sandbox.api_url.rpartition(":")[2])
+
+
+class TestTokenEndpoint:
+    def test_answers_as_keycloak(self, ask: Any) -> None:
+        """A token answer has the fields of Keycloak's, in its order, with an expires_in that is an integer."""
+        response = ask()
+        assert response.status_code == 200
+        answer = response.json()
+        assert list(answer) == [
+            "access_token", "expires_in", "refresh_expires_in", "token_type", "not-before-policy", "scope",
+        ]  # fmt: skip
+        assert '"expires_in":300,"refresh_expires_in":0,"token_type":"Bearer","not-before-policy":0' in response.text
+        assert answer["scope"] == "profile email"
+        assert response.headers["Content-Type"] == "application/json"
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Pragma"] == "no-cache"
+
+    def test_token_can_be_decoded(self, sandbox: Sandbox, ask: Any) -> None:
+        """A token is a JWT with Keycloak's claims, and no two are alike."""
+        sandbox.token_lifetime = 60
+        tokens = [ask().json()["access_token"] for _ in range(2)]
+        header, claims, signature = (base64.urlsafe_b64decode(part + "==") for part in tokens[0].split("."))
+        assert json.loads(header) == {"alg": "RS256", "typ": "JWT"}
+        decoded = json.loads(claims)
+        assert decoded["exp"] - decoded["iat"] == 60
+        assert abs(decoded["iat"] - time.time()) < 5
+        assert decoded["iss"] == f"{sandbox.api_url}/realms/gopacs"
+        assert decoded["azp"] == decoded["client_id"] == "sandbox"
+        assert decoded["preferred_username"] == "service-account-sandbox"
+        assert "trading-company" in decoded["realm_access"]["roles"]
+        assert len(signature) == 256
+        assert tokens[0] != tokens[1]
+
+    @pytest.mark.parametrize(
+        ("fields", "status", "error", "description"),
+        [
+            ({"client_secret": "wrong"}, 401, "unauthorized_client", BAD_CREDENTIALS),
+            ({"client_secret": ""}, 401, "unauthorized_client", BAD_CREDENTIALS),
+            ({"client_secret": None}, 401, "unauthorized_client", BAD_CREDENTIALS),
+            ({"client_secret": b"\xfc"}, 401, "unauthorized_client", BAD_CREDENTIALS),
+            ({"client_secret": ["wrong", "sandbox"]}, 401, "unauthorized_client", BAD_CREDENTIALS),
+            ({"client_id": "nobody"}, 401, "invalid_client", BAD_CREDENTIALS),
+            ({"client_id": "SANDBOX"}, 401, "invalid_client", BAD_CREDENTIALS),
+            ({"client_id": None}, 401, "invalid_client", BAD_CREDENTIALS),
+            ({"grant_type": None}, 400, "invalid_request", "Missing form parameter: grant_type"),
+            ({"grant_type": None, "client_secret": "x"}, 400, "invalid_request", "Missing form parameter: grant_type"),
+            ({"grant_type": ""}, 400, "unsupported_grant_type", "Unsupported grant_type"),
+            ({"grant_type": "magic", "client_id": "x"}, 400, "unsupported_grant_type", "Unsupported grant_type"),
+            ({"client_id": ["sandbox"] * 2}, 400, "invalid_request", "duplicated parameter"),
+            ({"grant_type": ["client_credentials"] * 2}, 400, "invalid_request", "duplicated parameter"),
+            ({"unheard_of": ["1", "2"]}, 400, "invalid_request", "duplicated parameter"),
+            ({"scope": "email nonsense"}, 400, "invalid_scope", "Invalid scopes: email nonsense"),
+            ({"scope": ""}, 400, "invalid_scope", "Invalid scopes: "),
+        ],
+    )
+    def test_refuses_as_keycloak(self, ask: Any, fields: Any, status: int, error: str, description: str) -> None:
+        """What is wrong with a token request is told with Keycloak's status, error and words, and no challenge."""
+        response = ask(**fields)
+        assert (response.status_code, response.json()) == (status, {"error": error, "error_description": description})
+        assert response.headers["Cache-Control"] == "no-store"
+        assert "WWW-Authenticate" not in response.headers
+
+    @pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
+    def test_reads_forms_only(self, sandbox: Sandbox, plain: requests.Session, content_type: str | None) -> None:
+        """A form that is not called one, or that stands in the query, is not read."""
+        form = f"client_id=sandbox&client_secret={sandbox.client_secret}&grant_type=client_credentials"
+        response = plain.post(
+            f"{sandbox.environment.token_url}?{form}", data=form.encode(), headers={"Content-Type": content_type}
+        )
+        assert response.json()["error_description"] == "Missing form parameter: grant_type"
+
+    def test_content_type_may_name_a_charset(self, ask: Any) -> None:
+        """A charset behind the content type of the form does no harm."""
+        assert ask(headers={"Content-Type": "Application/X-WWW-Form-Urlencoded; charset=UTF-8"}).status_code == 200
+
+    @pytest.mark.parametrize("secret", ["+/%&= ü€", "%2B", "a b+c", "=", "&client_id=x"])
+    def test_secrets_arrive_intact(self, sandbox: Sandbox, ask: Any, secret: str) -> None:
+        """A secret of any characters is accepted if, and only if, it was encoded well."""
+        sandbox.client_secret = secret
+        assert ask().status_code == 200
+        assert ask(client_secret=f"{secret}x").status_code == 401
+
+    def test_rotated_secret(self, sandbox: Sandbox, ask: Any) -> None:
+        """After a rotation the new secret is accepted, and the old one is not."""
+        old, sandbox.client_secret = sandbox.client_secret, "new"
+        assert ask().status_code == 200
+        assert ask(client_secret=old).status_code == 401
+
+    def test_disabled_client(self, sandbox: Sandbox, ask: Any) -> None:
+        """A disabled client is answered as an unknown one, whatever its secret."""
+        sandbox.client_enabled = False
+        for secret in sandbox.client_secret, "wrong":
+            response = ask(client_secret=secret)
+            assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
+
+    def test_client_without_service_account(self, sandbox: Sandbox, ask: Any) -> None:
+        """A client whose service account is switched off is told so, if it knows its secret."""
+        sandbox.service_account_enabled = False
+        response = ask()
+        assert response.status_code == 401
+        assert response.json() == {"error": "unauthorized_client", "error_description": NO_ACCOUNT}
+        assert ask(client_secret="wrong").json()["error_description"] == BAD_CREDENTIALS
+
+    def test_scope_of_the_answer(self, ask: Any) -> None:
+        """The scope of the answer holds Keycloak's default scopes, so that it may differ from the one asked for."""
+        assert ask(scope="email").json()["scope"] == "profile email"
+        assert ask(scope="openid").json()["scope"] == "openid profile email"
+
+    def test_refresh_tokens(self, sandbox: Sandbox, ask: Any) -> None:
+        """With refresh tokens switched on, the answer has all that the sample in GOPACS's manual has."""
+        sandbox.refresh_tokens = True
+        answer = ask().json()
+        assert answer["refresh_token"].count(".") == 2
+        assert (answer["refresh_expires_in"], answer["token_type"]) == (1800, "bearer")
+        assert len(answer["session_state"]) == 24
+
+    def test_lifetime_of_a_fraction(self, sandbox: Sandbox, ask: Any) -> None:
+        """A lifetime that is no whole number of seconds is told as it is."""
+        sandbox.token_lifetime = 0.5
+        assert ask().json()["expires_in"] == 0.5
+
+    @pytest.mark.parametrize(
+        ("method", "path", "status", "error"),
+        [
+            ("GET", f"{TOKEN_PATH}?grant_type=client_credentials", 405, "HTTP 405 Method Not Allowed"),
+            ("PUT", TOKEN_PATH, 405, "HTTP 405 Method Not Allowed"),
+            ("POST", "/realms/gopacs/token", 404, "HTTP 404 Not Found"),
+            ("POST", "/realms/gopac/protocol/openid-connect/token", 404, "Realm does not exist"),
+        ],
+    )
+    def test_wrong_place(
+        self, sandbox: Sandbox, plain: requests.Session, method: str, path: str, status: int, error: str
+    ) -> None:
+        """A wrong method is a 405 and a wrong path a 404, in JSON, or in HTML for those who would take that."""
+        response = plain.request(method, sandbox.api_url + path)
+        assert (response.status_code, response.json()) == (status, {"error": error})
+        assert "Cache-Control" not in response.headers
+        accept = "application/json, text/html;q=0.5"
+        response = plain.request(method, sandbox.api_url + path, headers={"Accept": accept})
+        assert response.status_code == status
+        assert response.headers["Content-Type"] == "text/html;charset=utf-8"
+        assert response.text.startswith("<!DOCTYPE html>")
+
+    def test_its_own_answers_are_json_for_everyone(self, ask: Any) -> None:
+        """A refusal is JSON even for a client that prefers HTML."""
+        assert ask(headers={"Accept": "text/html"}, client_secret="wrong").json()["error"] == "unauthorized_client"
+
+
+class TestApi:
+    def test_tells_what_it_received(self, sandbox: Sandbox, call: Any) -> None:
+        """A request with a good token is answered with what came in, and the number of the token in its place."""
+        call()
+        response = call("/a%20b?x=1&x=2", "PUT", data="grüß", headers={"X-Trace": "7"})
+        echo = response.json()
+        assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
+        assert (echo["method"], echo["path"], echo["query"]) == ("PUT", "/a%20b", "x=1&x=2")
+        assert (echo["headers"]["X-Trace"], echo["headers"]["Authorization"]) == ("7", "Bearer <token 2>")
+        assert echo["body"] == "grüß"
+
+    def test_tells_binary_bodies_in_base64(self, call: Any) -> None:
+        """A body that is no text comes back in base64."""
+        assert base64.b64decode(call(method="POST", data=b"\xff\x00").json()["body_base64"]) == b"\xff\x00"
+
+    @pytest.mark.parametrize("authorization", [None, "Basic c2FuZGJveDp4", "Bearer"])
+    def test_without_token(self, sandbox: Sandbox, plain: requests.Session, authorization: str | None) -> None:
+        """Without a token there is a challenge that names no error, and an empty body."""
+        response = plain.get(sandbox.api_url, headers={"Authorization": authorization})
+        assert (response.status_code, response.content) == (401, b"")
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="gopacs"'
+
+    def test_with_a_token_of_somebody_else(self, call: Any) -> None:
+        """A token that was not issued here is invalid."""
+        response = call(token="abc.def.ghi")
+        assert (response.status_code, response.content) == (401, b"")
+        assert response.headers["WWW-Authenticate"] == INVALID_TOKEN
+
+    def test_with_an_expired_token(
+        self, sandbox: Sandbox, ask: Any, call: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A token is good for the lifetime that was set when it was issued, and not for longer."""
+        now = 1000.0
+        monkeypatch.setattr(gopacs_session.sandbox.realm, "monotonic", lambda: now)
+        token = ask().json()["access_token"]
+        sandbox.token_lifetime = 1
+        now += 299.9
+        assert call(token=token).status_code == 200
+        now += 0.2
+        response = call(token=token)
+        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, INVALID_TOKEN)
+
+    def test_with_a_revoked_token(self, sandbox: Sandbox, ask: Any, call: Any) -> None:
+        """Revocation hits the tokens issued so far, not those to come, and shows in the not-before policy."""
+        token = ask().json()["access_token"]
+        sandbox.revoke_tokens()
+        response = call(token=token)
+        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, INVALID_TOKEN)
+        answer = ask().json()
+        assert abs(answer["not-before-policy"] - time.time()) < 5
+        assert call(token=answer["access_token"]).status_code == 200
+
+    def test_scheme_in_any_case(self, call: Any, ask: Any) -> None:
+        """The scheme of the Authorization header counts in any case (RFC 9110 section 11.1)."""
+        token = ask().json()["access_token"]
+        assert call(headers={"Authorization": f"bEARER {token}"}).status_code == 200
+
+    def test_forbidden(self, call: Any) -> None:
+        """A path that begins with /forbidden is refused although the token is good."""
+        response = call("/forbidden/place")
+        assert response.status_code == 403
+        assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
+        assert call("/forbidden", token="bad").status_code == 401
+
+
+class TestHttp:
+    def test_chunked_body(self, call: Any) -> None:
+        """A chunked request body is read to its end, and so is the request after it."""
+        assert call(method="POST", data=iter([b"one,", b"two"])).json()["body"] == "one,two"
+        assert call(method="POST", data=iter([])).json()["body"] == ""
+
+    def test_chunk_extensions_and_trailers(self, sandbox: Sandbox) -> None:
+        """Chunk extensions and trailers are skipped (RFC 9112 section 7.1)."""
+        with tls(sandbox) as connection:
+            connection.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            connection.sendall(b"A;name=value\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 401")
+        assert sandbox.api_requests[0].body == b"0123456789"
+
+    def test_head(self, sandbox: Sandbox, call: Any) -> None:
+        """HEAD is answered with the headers of GET, no body, and on a connection that can be used again."""
+        response = call(method="HEAD")
+        assert (response.status_code, response.content) == (200, b"")
+        assert int(response.headers["Content-Length"]) > 0
+        assert call().status_code == 200
+
+    def test_keep_alive(self, sandbox: Sandbox) -> None:
+        """A connection serves many requests, each answered in one piece."""
+        with tls(sandbox) as connection:
+            for _ in range(3):
+                connection.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+                answer = connection.recv(65536)
+                assert answer.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+                assert answer.endswith(b"\r\n\r\n")
+
+    def test_expect_continue(self, sandbox: Sandbox) -> None:
+        """A client that waits for 100 Continue gets it before its body has been sent."""
+        with tls(sandbox) as connection:
+            connection.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+            connection.sendall(b"ok")
+            assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
+        assert sandbox.api_requests[0].body == b"ok"
+
+    @pytest.mark.parametrize("header", ["Content-Length: many", "Transfer-Encoding: chunked"])
+    def test_malformed_body(self, sandbox: Sandbox, header: str) -> None:
+        """A body of which nobody can tell the length is a 400, and not on record."""
+        with tls(sandbox) as connection:
+            connection.sendall(f"POST /x HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\nno number\r\n".encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+        assert sandbox.api_requests == []
+
+    @pytest.mark.parametrize(
+        "fragment",
+        [
+            b"",
+            b"POST /x HT",
+            b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
+            b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc",
+            b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ],
+    )
+    def test_client_that_goes_away(self, capfd: pytest.CaptureFixture[str], fragment: bytes) -> None:
+        """A client that goes away in mid-request leaves neither a record, nor an error, nor a traceback."""
+        with Sandbox() as sandbox:
+            with tls(sandbox) as connection:
+                connection.sendall(fragment)
+            with sandbox.session() as session:
+                assert session.get(sandbox.api_url).status_code == 200
+        assert len(sandbox.api_requests) == 1
+        assert capfd.readouterr() == ("", "")
+
+    def test_client_that_does_not_wait_for_the_answer(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """An answer that nobody waits for any more is no error."""
+        with Sandbox() as sandbox, sandbox.hold_token_requests(), tls(sandbox) as connection:
+            connection.sendall(b"POST /realms/gopacs HTTP/1.1\r\nHost: x\r\n\r\n")
+            sandbox.wait_for_token_requests(1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        assert capfd.readouterr() == ("", "")
+
+    def test_client_without_trust_or_tls(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """A client that speaks no TLS, or does not know the CA, is no error either; it is served nothing."""
+        with Sandbox() as sandbox:
+            with pytest.raises(requests.exceptions.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+                requests.get(sandbox.api_url, timeout=10)
+            with pytest.raises(requests.ConnectionError):
+                requests.get(f"http://localhost:{port_of(sandbox)}", timeout=10)
+        assert sandbox.api_requests == []
+        assert capfd.readouterr() == ("", "")
+
+    def test_client_that_is_gone_before_it_is_accepted(self) -> None:
+        """A connection that is reset at once leaves no open socket behind."""
+        with warnings.catch_warnings(record=True) as caught, Sandbox() as sandbox:
+            warnings.simplefilter("always")
+            for _ in range(50):
+                with socket.create_connection(("127.0.0.1", port_of(sandbox))) as connection:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            with sandbox.session() as session:
+                assert session.get(sandbox.api_url).status_code == 200
+        assert caught == []
+
+    def test_silent_client_keeps_nobody_waiting(self, sandbox: Sandbox, call: Any) -> None:
+        """A client that connects and never shakes hands does not keep others from being served."""
+        with socket.create_connection(("127.0.0.1", port_of(sandbox))):
+            assert call().status_code == 200
+
+    def test_loopback_only(self, sandbox: Sandbox) -> None:
+        """The sandbox listens on 127.0.0.1 and on no other address."""
+        with pytest.raises(OSError, match=r"refused|assign|timed out"):
+            socket.create_connection(("127.0.0.2", port_of(sandbox)), timeout=1)
+
+
+class TestRecord:
+    def test_holds_what_was_sent(self, sandbox: Sandbox, call: Any) -> None:
+        """An exchange on record tells all that was sent, when, and how it was answered."""
+        before = time.monotonic()
+        call("/messages?x=1", "POST", data="hello", headers={"X-Many": "1, 2"})
+        (obtained,), (borne,) = sandbox.token_requests, sandbox.api_requests
+        assert (obtained.method, obtained.status, obtained.token_number) == ("POST", 200, 1)
+        assert obtained.path == TOKEN_PATH
+        assert obtained.authorization is None
+        assert f"client_secret={sandbox.client_secret}".encode() in obtained.body
+        assert (borne.method, borne.path, borne.query, borne.body) == ("POST", "/messages", "x=1", b"hello")
+        assert (borne.status, borne.token_number) == (200, 1)
+        assert borne.headers["x-many"] == "1, 2"
+        assert borne.authorization == borne.headers["authorization"]
+        assert before < obtained.started < borne.started < time.monotonic()
+
+    def test_repeated_headers(self, sandbox: Sandbox) -> None:
+        """The values of a header that was sent twice are joined, so that none can hide."""
+        with tls(sandbox) as connection:
+            connection.sendall(b"GET /x HTTP/1.1\r\nAuthorization: Bearer a\r\nauthorization: Basic b\r\n\r\n")
+            connection.recv(100)
+        assert sandbox.api_requests[0].authorization == "Bearer a, Basic b"
+
+    def test_refusals_are_on_record(self, sandbox: Sandbox, ask: Any, call: Any) -> None:
+        """A refused request is on record too; a revoked token is still known by its number."""
+        token = ask().json()["access_token"]
+        sandbox.revoke_tokens()
+        ask(client_secret="wrong")
+        call(token=token)
+        call(token="unknown")
+        assert [(e.status, e.token_number) for e in sandbox.token_requests] == [(200, 1), (401, None)]
+        assert [(e.status, e.token_number) for e in sandbox.api_requests] == [(401, 1), (401, None)]
+
+    def test_repr_holds_no_secrets(self, sandbox: Sandbox, plain: requests.Session, ask: Any, call: Any) -> None:
+        """Neither the secret nor a token shows in the repr of an exchange or of its headers."""
+        token = ask().json()["access_token"]
+        call(token=token, params={"access_token": token})
+        plain.get(sandbox.environment.token_url, params={"client_secret": sandbox.client_secret})
+        plain.get(sandbox.api_url, auth=("sandbox", sandbox.client_secret))
+        exchanges = [*sandbox.token_requests, *sandbox.api_requests]
+        text = repr(exchanges) + str([exchange.headers for exchange in exchanges])
+        assert "Exchange(method='POST', path='/realms/" in text
+        assert token not in text
+        assert sandbox.client_secret not in text
+        assert base64.b64encode(f"sandbox:{sandbox.client_secret}".encode()).decode() not in text
+        assert sandbox.client_secret not in repr(sandbox)
+
+    def test_on_request(self) -> None:
+        """on_request has been called with each exchange by the time that its answer arrives."""
+        seen: list[Exchange] = []
+        with Sandbox(on_request=seen.append) as sandbox, sandbox.session() as session:
+            session.get(sandbox.api_url)
+            assert seen == [*sandbox.token_requests, *sandbox.api_requests]
+
+    @pytest.mark.parametrize("error", [AssertionError("seen enough"), BrokenPipeError("no more output")])
+    def test_errors_come_out(self, capfd: pytest.CaptureFixture[str], error: Exception) -> None:
+        """What goes wrong in a thread of the sandbox is raised where the block ends."""
+
+        def fail(exchange: Exchange) -> None:
+            raise error
+
+        def block() -> None:
+            with Sandbox(on_request=fail) as sandbox, requests.Session() as session:
+                sandbox.trust(session)
+                with pytest.raises(requests.ConnectionError):
+                    session.get(sandbox.api_url)
+
+        with pytest.raises(type(error), match=str(error)):
+            block()
+        assert capfd.readouterr() == ("", "")
+
+    def test_errors_beside_the_judgement_come_out(self) -> None:
+        """So is what goes wrong while an answer is written."""
+
+        def block() -> None:
+            with Sandbox() as sandbox, requests.Session() as session:
+                sandbox.trust(session)
+                sandbox.answer_next_api_requests(1, 200, headers={"X-Price": "1 €"})
+                with pytest.raises(requests.ConnectionError):
+                    session.get(sandbox.api_url)
+
+        with pytest.raises(UnicodeEncodeError, match="latin-1"):
+            block()
+
+
+class TestPlannedAnswers:
+    def test_token_requests(self, sandbox: Sandbox, ask: Any) -> None:
+        """Planned answers are given in the order of planning, are on record, and then all is as before."""
+        sandbox.answer_next_token_requests(2, 503, headers={"Retry-After": "1"})
+        sandbox.answer_next_token_requests(1, 429)
+        sandbox.answer_next_token_requests(1, 418)
+        responses = [ask() for _ in range(5)]
+        assert [response.status_code for response in responses] == [503, 503, 429, 418, 200]
+        assert [exchange.status for exchange in sandbox.token_requests] == [503, 503, 429, 418, 200]
+        assert [exchange.token_number for exchange in sandbox.token_requests] == [None] * 4 + [1]
+        assert responses[0].headers["Retry-After"] == "1"
+        assert "503 Service Unavailable" in responses[0].text
+        assert responses[2].headers["Content-Type"] == "text/html;charset=utf-8"
+        assert responses[3].content == b""
+
+    @pytest.mark.parametrize(
+        ("body", "content", "content_type"),
+        [
+            (b"\xff", b"\xff", None),
+            ("é", "é".encode(), "text/html;charset=utf-8"),
+            ({"error": "x"}, b'{"error":"x"}', "application/json"),
+            (None, b"", None),
+        ],
+    )
+    def test_bodies(self, sandbox: Sandbox, ask: Any, body: Any, content: bytes, content_type: str | None) -> None:
+        """A planned body may be raw, a text or a mapping; what is planned for headers wins."""
+        sandbox.answer_next_token_requests(1, 200, body=body)
+        sandbox.answer_next_token_requests(1, 200, body=body, headers={"Content-Type": "x/y"})
+        response = ask()
+        assert (response.content, response.headers.get("Content-Type")) == (content, content_type)
+        assert ask().headers["Content-Type"] == "x/y"
+
+    def test_planned_tokens_are_good(self, sandbox: Sandbox, ask: Any, call: Any) -> None:
+        """The API accepts a token that a planned answer handed out."""
+        sandbox.answer_next_token_requests(1, 200, body={"access_token": "planned"})
+        sandbox.answer_next_token_requests(1, 200, body={"access_token": []})
+        assert call(token="planned").status_code == 401
+        assert ask().json() == {"access_token": "planned"}
+        assert call(token="planned").status_code == 200
+        assert ask().json() == {"access_token": []}
+        assert [exchange.token_number for exchange in sandbox.token_requests] == [1, None]
+
+    def test_api_requests(self, sandbox: Sandbox, call: Any) -> None:
+        """API requests have their own plan, which says nothing about token requests."""
+        sandbox.answer_next_api_requests(1, 307, headers={"Location": "/elsewhere"})
+        response = call("/here")
+        assert (response.status_code, response.json()["path"]) == (200, "/elsewhere")
+        assert [(e.path, e.status, e.token_number) for e in sandbox.api_requests] == [
+            ("/here", 307, 1),
+            ("/elsewhere", 200, 1),
+        ]
+
+    def test_for_ever_and_no_more(self, sandbox: Sandbox, call: Any) -> None:
+        """An infinite plan holds until it is dropped."""
+        sandbox.answer_next_api_requests(math.inf, 401)
+        assert {call().status_code for _ in range(5)} == {401}
+        sandbox.answer_next_api_requests(0, 401)
+        assert call().status_code == 200
+
+
+class TestTiming:
+    def test_hold(self, sandbox: Sandbox, ask: Any) -> None:
+        """Token requests that arrive in the block are on record at once, and answered when it ends."""
+        answers: list[requests.Response] = []
+        threads = [threading.Thread(target=lambda: answers.append(ask())) for _ in range(2)]
+        with sandbox.hold_token_requests():
+            for thread in threads:
+                thread.start()
+            sandbox.wait_for_token_requests(2)
+            assert [exchange.token_number for exchange in sandbox.token_requests] == [1, 2]
+            assert answers == []
+        for thread in threads:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert ask().status_code == 200
+
+    def test_hold_keeps_the_api_free(self, sandbox: Sandbox, ask: Any, call: Any) -> None:
+        """API requests are answered while token requests are held."""
+        token = ask().json()["access_token"]
+        with sandbox.hold_token_requests():
+            assert call(token=token).status_code == 200
+
+    def test_wait_for_too_many(self, sandbox: Sandbox, ask: Any) -> None:
+        """Waiting for token requests that do not come ends with an error that counts them."""
+        ask()
+        with pytest.raises(TimeoutError, match=r"1 of 2 token requests arrived within 0\.01 s"):
+            sandbox.wait_for_token_requests(2, timeout=0.01)
+
+    def test_delay(self, sandbox: Sandbox, ask: Any) -> None:
+        """A token request waits as long as token_delay says, the API does not."""
+        sandbox.token_delay = 0.1
+        started = time.perf_counter()
+        ask()
+        assert time.perf_counter() - started >= 0.1
+
+    @pytest.mark.parametrize("waiting", ["delay", "hold", "idle"])
+    def test_closing_is_quick_and_leaves_nothing(self, waiting: str) -> None:
+        """The block ends at once, whatever clients wait for, and no thread, socket or file is left."""
+        before = set(threading.enumerate())
+        with Sandbox() as sandbox:
+            sandbox.token_delay = 60 if waiting == "delay" else 0
+            connections = [tls(sandbox) for _ in range(5)]
+            hold = sandbox.hold_token_requests()
+            if waiting == "hold":
+                hold.__enter__()
+            for connection in connections:
+                connection.sendall(b"POST /realms/gopacs HTTP/1.1\r\nHost: x\r\n\r\n")
+            sandbox.wait_for_token_requests(5)
+            started = time.perf_counter()
+        assert time.perf_counter() - started < 0.3
+        assert set(threading.enumerate()) == before
+        assert not os.path.exists(sandbox.ca_file)
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", port_of(sandbox)))
+        for connection in connections:
+            connection.close()
+
+    def test_forgotten_sandbox(self, tmp_path: Path) -> None:
+        """A sandbox that nobody leaves does not keep the interpreter from exiting."""
+        code = "from gopacs_session.sandbox import Sandbox; Sandbox().__enter__()"
+        environ = {**os.environ, "TMPDIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=10, cwd=CHECKOUT, env=environ)
+
+
+class TestLife:
+    def test_thirty_two_threads(self, sandbox: Sandbox, ask: Any) -> None:
+        """Many threads at once get a token each, and each token has its own number."""
+        tokens = {answer.json()["access_token"] for answer in at_once(32, ask)}
+        assert len(tokens) == 32
+        assert sorted(exchange.token_number or 0 for exchange in sandbox.token_requests) == list(range(1, 33))
+
+    def test_two_sandboxes(self) -> None:
+        """Two sandboxes at a time have their own secrets, tokens, records and certificates."""
+        with Sandbox() as one, Sandbox() as other, one.session() as session:
+            assert one.client_secret != other.client_secret
+            assert session.get(one.api_url).status_code == 200
+            assert (other.token_requests, other.api_requests) == ([], [])
+            with pytest.raises(requests.exceptions.SSLError):
+                session.get(other.api_url)
+            other.trust(session)
+            assert session.get(other.api_url).status_code == 401
+
+    def test_chosen_port_and_credentials(self) -> None:
+        """Port, client and token lifetime can be chosen."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        with Sandbox(port=port, client_id="trader", client_secret="s", token_lifetime=7) as sandbox:
+            assert sandbox.environment.token_url.startswith(f"https://localhost:{port}/realms/gopacs/")
+            with sandbox.session() as session:
+                assert session.fetch_token()["expires_in"] == 7
+        assert b"client_id=trader&client_secret=s" in sandbox.token_requests[0].body
+
+    def test_port_in_use(self, sandbox: Sandbox) -> None:
+        """A port that is taken is an OSError that names it."""
+        port = port_of(sandbox)
+        with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .* in use"):
+            Sandbox(port=port).__enter__()
+
+    def test_without_trustme(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the extra is not installed, entering a sandbox says what to install."""
+        monkeypatch.setitem(sys.modules, "trustme", None)
+        with pytest.raises(ConfigurationError, match=r"pip install 'gopacs_session\[sandbox\]'"):
+            Sandbox().__enter__()
+
+    def test_import_without_trustme(self) -> None:
+        """Where the extra is not installed, the module can still be imported."""
+        code = "import sys; sys.modules['trustme'] = None; import gopacs_session.sandbox"
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=10, cwd=CHECKOUT)
+
+
+class TestSession:
+    def test_options(self, sandbox: Sandbox) -> None:
+        """A session has the sandbox's credentials and environment, unless the options say otherwise."""
+        with sandbox.session() as session, sandbox.session(client_secret="wrong", timeout=7) as other:
+            assert session.get(sandbox.api_url).status_code == 200
+            assert other.timeout == 7
+            with pytest.raises(requests.RequestException, match="unauthorized_client"):
+                other.get(sandbox.api_url)
+
+    @pytest.fixture
+    def hostile(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Settings of a user that would divert a session, or break its TLS."""
+        for name in "HTTPS_PROXY", "ALL_PROXY", "https_proxy":
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        for name in "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE":
+            monkeypatch.setenv(name, str(tmp_path / "missing.pem"))
+        netrc = tmp_path / "netrc"
+        netrc.write_text("machine localhost login somebody password secret\n")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+
+    @pytest.mark.usefixtures("hostile")
+    def test_settings_of_the_user_do_not_matter(self, sandbox: Sandbox) -> None:
+        """Proxies, CA bundles and netrc entries of the user neither divert a session nor break it."""
+        with sandbox.session() as session:
+            session.proxies = {"https": "http://127.0.0.1:9"}
+            session.verify = False
+            assert session.get(sandbox.api_url).status_code == 200
+            assert session.get(sandbox.api_url, verify="/missing").status_code == 200
+        assert sandbox.token_requests[0].authorization is None
+
+    @pytest.mark.usefixtures("hostile")
+    def test_trust_any_session(self, sandbox: Sandbox, ask: Any) -> None:
+        """A plain session of requests that is told to trust the sandbox reaches it as well."""
+        assert ask().status_code == 200
+
+    def test_trust_is_for_this_sandbox_only(self, sandbox: Sandbox) -> None:
+        """Any other host is reached and trusted as it was before."""
+        with sandbox.session() as session:
+            before = session.get_adapter("https://localhost/")
+            assert session.get_adapter(f"{sandbox.api_url}0/") is before
+            assert session.get_adapter(f"{sandbox.api_url}/x") is not before
+
+    def test_pickled_session(self, sandbox: Sandbox) -> None:
+        """A session that went to another process still trusts the sandbox."""
+        with sandbox.session() as session, pickle.loads(pickle.dumps(session)) as copied:
+            assert copied.get(sandbox.api_url).status_code == 200
+
+    def test_http_client(self, sandbox: Sandbox) -> None:
+        """The CA file serves clients of any kind, under localhost and 127.0.0.1."""
+        context = ssl.create_default_context(cafile=sandbox.ca_file)
+        for host in "localhost", "127.0.0.1":
+            connection = http.client.HTTPSConnection(host, port_of(sandbox), context=context, timeout=10)
+            connection.request("GET", "/")
+            assert connection.getresponse().status == 401
+            connection.close()
