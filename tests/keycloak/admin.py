@@ -1,0 +1,118 @@
+"""What an administrator of the realm does, through Keycloak's Admin REST API."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import requests
+
+ADMIN_CLIENT = "gopacs-admin"
+
+_KEY_PROVIDER = "org.keycloak.keys.KeyProvider"
+
+
+def plain_session(ca_file: str) -> requests.Session:
+    """Return a session that trusts only this CA, whatever the environment says."""
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = ca_file
+    return session
+
+
+class Admin:
+    """The administrator of one realm, given as realm.json has it."""
+
+    def __init__(self, server_url: str, realm: dict[str, Any], secret: str, ca_file: str) -> None:
+        self._realm = realm
+        self._realms_url = f"{server_url}/admin/realms"
+        self._token_url = f"{server_url}/realms/master/protocol/openid-connect/token"
+        self._secret = secret
+        self._http = plain_session(ca_file)
+
+    def restore_realm(self) -> None:
+        """Bring the realm back to what realm.json says, with new keys; every token issued dies."""
+        self._call("DELETE")
+        self._send("POST", self._realms_url, json=self._realm)
+
+    def revoke_tokens(self, client_id: str | None = None) -> int:
+        """Refuse all tokens the client, or the whole realm, got until now; return the not-before.
+
+        Others learn of the realm's not-before, but only Keycloak itself knows a client's.
+        """
+        not_before = _next_second()
+        self._change(self._client(client_id) if client_id else "", notBefore=not_before)
+        return not_before
+
+    def log_out(self, client_id: str) -> None:
+        """End the sessions of the client's service account, and with them all tokens it got until now."""
+        user = self._call("GET", f"{self._client(client_id)}/service-account-user").json()
+        # This sets a not-before of the account, which no API but Keycloak's own learns of.
+        _next_second()
+        self._call("POST", f"/users/{user['id']}/logout")
+
+    def rotate_keys(self, *, keep_old: bool = False) -> None:
+        """Sign with a new key; tokens of the old ones verify no longer, unless they are kept."""
+        old = self._signing_keys()
+        priority = 1 + max(int(key["config"]["priority"][0]) for key in old)
+        key = {
+            "name": f"rsa-{priority}",
+            "providerId": "rsa-generated",
+            "providerType": _KEY_PROVIDER,
+            "config": {"priority": [str(priority)], "enabled": ["true"], "active": ["true"]},
+        }
+        self._call("POST", "/components", json=key)
+        for retired in () if keep_old else old:
+            self._call("DELETE", f"/components/{retired['id']}")
+
+    def regenerate_secret(self, client_id: str) -> str:
+        """Give the client a new secret and return it; the old one is refused from then on."""
+        answer = self._call("POST", f"{self._client(client_id)}/client-secret").json()
+        return str(answer["value"])
+
+    def enable(self, client_id: str, enabled: bool = True) -> None:
+        """Enable the client, or disable it."""
+        self._change(self._client(client_id), enabled=enabled)
+
+    def _signing_keys(self) -> list[dict[str, Any]]:
+        keys = self._call("GET", "/components", params={"type": _KEY_PROVIDER}).json()
+        return [key for key in keys if key["providerId"] == "rsa-generated"]
+
+    def _client(self, client_id: str) -> str:
+        """Return the path of a client, which has an id of its own in the Admin API."""
+        (found,) = self._call("GET", "/clients", params={"clientId": client_id}).json()
+        return f"/clients/{found['id']}"
+
+    def _change(self, path: str, **changes: Any) -> None:
+        now = self._call("GET", path).json()
+        self._call("PUT", path, json={**now, **changes})
+
+    def _call(self, method: str, path: str = "", **options: Any) -> requests.Response:
+        return self._send(method, f"{self._realms_url}/{self._realm['realm']}{path}", **options)
+
+    def _send(self, method: str, url: str, **options: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        response = self._http.request(method, url, headers=headers, timeout=30, **options)
+        response.raise_for_status()
+        return response
+
+    def _token(self) -> str:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": ADMIN_CLIENT,
+            "client_secret": self._secret,
+        }
+        response = self._http.post(self._token_url, data=form, timeout=30)
+        response.raise_for_status()
+        return str(response.json()["access_token"])
+
+
+def _next_second() -> int:
+    """Wait for the next second to begin and return it: all tokens so far are older, and newer ones are not.
+
+    Keycloak counts in seconds, so of the tokens issued in the second of a not-before it refuses none.
+    """
+    begins = int(time.time()) + 1
+    while (left := begins - time.time()) > 0:
+        time.sleep(left)
+    return begins
