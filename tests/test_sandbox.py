@@ -218,6 +218,16 @@ class TestTokenEndpoint:
         assert response.headers["Content-Type"] == "text/html;charset=utf-8"
         assert response.text.startswith("<!DOCTYPE html>")
 
+    @pytest.mark.parametrize(("password", "status"), [("right", 200), ("wrong", 401)], ids=["right", "wrong"])
+    def test_credentials_in_the_header(
+        self, sandbox: Sandbox, plain: requests.Session, password: str, status: int
+    ) -> None:
+        """Basic credentials do as well as those in the form, as with Keycloak."""
+        sandbox.client_secret = "right"
+        form = {"grant_type": "client_credentials"}
+        auth = (sandbox.client_id, password)
+        assert plain.post(sandbox.environment.token_url, data=form, auth=auth).status_code == status
+
     def test_its_own_answers_are_json_for_everyone(self, ask: Any) -> None:
         """A refusal is JSON even for a client that prefers HTML."""
         assert ask(headers={"Accept": "text/html"}, client_secret="wrong").json()["error"] == "unauthorized_client"

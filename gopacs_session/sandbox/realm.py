@@ -47,6 +47,7 @@ class Realm:
         form: dict[str, list[str]] = {}
         if request.headers.get("Content-Type", "").lower().startswith("application/x-www-form-urlencoded"):
             form = parse_qs(request.body.decode(errors="replace"), keep_blank_values=True)
+        form = {**_basic_credentials(request), **form}
         status, error, description = self._refusal(request, form) or (200, "", "")
         if status in (404, 405):  # Only here does Keycloak heed the Accept header.
             html = "text/html" in request.headers.get("Accept", "")
@@ -126,3 +127,13 @@ def _echo(request: Exchange, token_number: int) -> dict[str, Any]:
         return {**echo, "body": request.body.decode()}
     except UnicodeDecodeError:
         return {**echo, "body_base64": base64.b64encode(request.body).decode()}
+
+
+def _basic_credentials(request: Exchange) -> dict[str, list[str]]:
+    """Credentials in the header (RFC 6749 section 2.3.1), which Keycloak takes as well; those in the form win."""
+    scheme, _, encoded = (request.authorization or "").partition(" ")
+    try:
+        client_id, _, secret = base64.b64decode(encoded).decode().partition(":")
+    except ValueError:
+        return {}
+    return {"client_id": [client_id], "client_secret": [secret]} if scheme.lower() == "basic" else {}
