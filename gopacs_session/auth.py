@@ -9,11 +9,11 @@ from time import perf_counter
 from typing import Any
 
 from oauthlib.oauth2 import InsecureTransportError
-from requests import PreparedRequest, Response
+from requests import PreparedRequest, Response, sessions
 from requests.adapters import BaseAdapter
 from requests.auth import AuthBase
-from requests.exceptions import ChunkedEncodingError, ContentDecodingError, UnrewindableBodyError
-from requests.utils import get_netrc_auth, rewind_body
+from requests.exceptions import RequestException, UnrewindableBodyError
+from requests.utils import rewind_body
 
 from .environments import Environment, preset_owning
 from .exceptions import WrongEnvironmentError
@@ -27,7 +27,9 @@ class PlainAuth(AuthBase):
         self._trust_env = trust_env
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        request.prepare_auth(get_netrc_auth(str(request.url)) if self._trust_env else None)
+        # By the name that requests.Session looks up, for those who replace it there.
+        netrc_auth = sessions.get_netrc_auth  # type: ignore[attr-defined]
+        request.prepare_auth(netrc_auth(str(request.url)) if self._trust_env else None)
         return request
 
 
@@ -63,11 +65,12 @@ class TokenAuth(AuthBase):
 
     def follow_redirect(self, request: PreparedRequest) -> None:
         """Keep the token on a redirected request, or drop it for good once it leaves the environment."""
-        if self._may_bear_token(request.url) and _bears_token(request):
+        if self._environment.covers(str(request.url)) and bears_token(request):
             self._put_token(request)
         else:
             # Nor are netrc's credentials put in its place: a redirect is no reason to log in elsewhere.
             request.headers.pop("Authorization", None)
+            self._refuse_other_environments(str(request.url))
 
     def replay(self, response: Response, **send_options: Any) -> Response:
         """The answer to the same request with another token, if the body can be sent again."""
@@ -77,6 +80,8 @@ class TokenAuth(AuthBase):
         replayable = _rewind(request)
         if replayable:
             _release(response)
+        elif not send_options.get("stream"):
+            response.content  # noqa: B018 - the caller wants it read, and its connection back in the pool
         token = self._get_token(str(request.headers["Authorization"]))
         if not replayable:
             return response
@@ -93,13 +98,16 @@ class TokenAuth(AuthBase):
             return True
         if self._environment.owns(url):
             raise InsecureTransportError
+        self._refuse_other_environments(url)
+        return False
+
+    def _refuse_other_environments(self, url: str) -> None:
         other = preset_owning(url)
-        if other is not None:
+        if other is not None and not self._environment.owns(url):
             raise WrongEnvironmentError(
                 f"This session is of {self._environment.name}, but the URL is of {other.name}: nothing was sent to it. "
                 f"Use a session of {other.name}, or withhold_token=True."
             )
-        return False
 
     def _put_token(self, request: PreparedRequest) -> None:
         request.headers["Authorization"] = self._get_token(None).authorization
@@ -114,7 +122,9 @@ class _Replay:
         self._auth = auth
 
     def __call__(self, response: Response, **send_options: Any) -> Response:
-        if self._auth and response.status_code == 401 and _bears_token(response.request):
+        # requests-cache calls the hooks once more: here only the answer to a replay has a history.
+        refused = response.status_code == 401 and not response.history
+        if self._auth and refused and bears_token(response.request):
             return self._auth.replay(response, **send_options)
         return response
 
@@ -124,12 +134,17 @@ class _Replay:
 
 
 def has_token_auth(request: PreparedRequest) -> bool:
-    """Whether a session of ours prepared this request to bear its token, even if it has lost it on a redirect."""
-    return any(isinstance(hook, _Replay) for hook in request.hooks.get("response", ()))
+    """Whether a session of ours prepared this request to bear its token, even if it has lost it on a redirect.
+
+    Not if the caller has put another Authorization in its place.
+    """
+    ours = "Authorization" not in request.headers or bears_token(request)
+    return ours and any(isinstance(hook, _Replay) for hook in request.hooks.get("response", ()))
 
 
-def _bears_token(request: PreparedRequest) -> bool:
-    return isinstance(request.headers.get("Authorization"), Authorization)
+def bears_token(request: PreparedRequest | None) -> bool:
+    """Whether the Authorization is one that a session of ours put there; some adapters tell of no request."""
+    return request is not None and isinstance(request.headers.get("Authorization"), Authorization)
 
 
 def _rewind(request: PreparedRequest) -> bool:
@@ -144,7 +159,7 @@ def _rewind(request: PreparedRequest) -> bool:
 
 
 def _release(response: Response) -> None:
-    """Give the connection back to its pool, as requests does before it follows a redirect."""
-    with suppress(ChunkedEncodingError, ContentDecodingError, RuntimeError):
-        response.content  # noqa: B018 - it reads the body
+    """Give the connection back to its pool, with as much of the body as a refusal may sensibly have."""
+    with suppress(RequestException, RuntimeError):
+        response._content = next(response.iter_content(65536), b"")
     response.close()

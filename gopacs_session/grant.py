@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
 from time import perf_counter, sleep
 from typing import Any, TypeGuard
 
@@ -23,7 +20,6 @@ from .token_response import json_object, lifetime, quotable, retry_after_seconds
 log = logging.getLogger("gopacs_session")
 
 Timeout = float | tuple[float, float]
-Send = Callable[[requests.PreparedRequest], requests.Response]
 Scope = str | list[str] | tuple[str, ...] | set[str] | None
 
 TRIES = 3
@@ -34,8 +30,10 @@ CONNECTION_ERRORS = (
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
+    requests.exceptions.RetryError,
 )
-CHUNK, CHUNKS = 65536, 16  # An answer of more than 1 MiB is none: it is cut, and so no JSON any more.
+LONGEST_ANSWER = 1 << 20  # bytes
+CHUNK = 64  # Small, so that a server that feeds a body byte by byte soon meets the time limit.
 HEADERS = {
     "Accept": "application/json",  # Keycloak answers in HTML to those who prefer it.
     "Cache-Control": "no-store",  # RFC 9111 section 5.2.1.5: no cache on the way keeps the secret or the token.
@@ -60,9 +58,9 @@ class ClientCredentialsGrant:
             raise ConfigurationError("client_secret must be a non-empty string, or a callable that returns one.")
 
     def request_token(
-        self, session: requests.Session, client_id: str, scope: Scope = None, timeout: Timeout = 10
-    ) -> dict[str, Any]:
-        """The token answer of RFC 6749 section 5.1.
+        self, session: requests.Session, client_id: str | None, scope: Scope = None, timeout: Timeout = 10
+    ) -> tuple[dict[str, Any], float]:
+        """The token answer of RFC 6749 section 5.1, and the seconds since it was asked for.
 
         Args:
             session: its adapters, proxies and TLS settings carry the request, and nothing else of it.
@@ -73,32 +71,37 @@ class ClientCredentialsGrant:
         Raises:
             TokenRequestError: there is none, after three tries where the cause may pass.
         """
+        if not client_id:
+            raise TokenRequestError(self._message("the session has lost its client_id."))
         started = perf_counter()
-        send = partial(_send, session, timeout)
-        outcome = self._exchange(send, client_id, scope)
+        outcome = self._exchange(session, client_id, scope, timeout)
         for attempt in range(1, TRIES):
             if not _may_pass(outcome):
                 break
             pause = _pause(attempt, outcome.retry_after)
             log.warning("%s Try %d of %d in %.1f s.", outcome, attempt + 1, TRIES, pause)
             sleep(pause)
-            outcome = self._exchange(send, client_id, scope)
+            started = perf_counter()
+            outcome = self._exchange(session, client_id, scope, timeout)
         if isinstance(outcome, TokenRequestError):
             raise outcome
+        age = perf_counter() - started
         log.debug(
             "Token obtained: environment %s, client_id %s, life %.0f s, in %.3f s.",
-            self.environment.name, client_id, lifetime(outcome.get("expires_in")), perf_counter() - started,
+            self.environment.name, client_id, lifetime(outcome.get("expires_in")), age,
         )  # fmt: skip
-        return outcome
+        return outcome, age
 
-    def _exchange(self, send: Send, client_id: str, scope: Scope) -> dict[str, Any] | TokenRequestError:
+    def _exchange(
+        self, session: requests.Session, client_id: str, scope: Scope, timeout: Timeout
+    ) -> dict[str, Any] | TokenRequestError:
         """One try. An error is returned, not raised: requests' exceptions would hang on it, and the form on them."""
         secret = self._secret()
         try:
-            with send(self._token_request(client_id, secret, scope)) as response:
-                body = b"".join(islice(response.iter_content(CHUNK), CHUNKS))
+            with _send(session, self._token_request(client_id, secret, scope), timeout) as response:
+                body = _read(response, connect_and_read(timeout)[1])
         except Exception as error:  # noqa: BLE001 - a mounted adapter may raise anything
-            return self._undelivered(error)
+            return self._undelivered(error, secret)
         return self._judge(response, body, secret)
 
     def _secret(self) -> str:
@@ -111,6 +114,7 @@ class ClientCredentialsGrant:
         else:
             if _is_secret(secret):
                 return secret
+            del secret  # It may be one all the same, in bytes say, and tracebacks can show what a function holds.
             reason = "not a non-empty string"
         raise TokenRequestError(self._message(f"the client_secret callable gave no secret ({reason})."))
 
@@ -123,12 +127,12 @@ class ClientCredentialsGrant:
         )
         return requests.Request("POST", self.environment.token_url, data=form, headers=HEADERS).prepare()
 
-    def _undelivered(self, error: Exception) -> TokenRequestError:
+    def _undelivered(self, error: Exception, secret: str) -> TokenRequestError:
+        # Only words of requests and of the system are worth quoting, and an adapter may have put the form into them.
+        reason = quotable(_reason(error), secret) if isinstance(error, OSError) else type(error).__name__
         if isinstance(error, CONNECTION_ERRORS):
-            text = f"the authorization server is out of reach ({_reason(error)}). Check network, proxy and CA bundle."
+            text = f"the authorization server is out of reach ({reason}). Check network, proxy and CA bundle."
             return AuthorizationServerError(self._message(text))
-        # A text that requests or the system did not write might quote the form.
-        reason = _reason(error) if isinstance(error, OSError) else type(error).__name__
         return TokenRequestError(self._message(f"the token request could not be sent ({reason})."))
 
     def _judge(self, response: requests.Response, body: bytes, secret: str) -> dict[str, Any] | TokenRequestError:
@@ -149,23 +153,47 @@ class ClientCredentialsGrant:
         return f"No access token for {self.environment.name}: {text}"
 
 
-def _send(session: requests.Session, timeout: Timeout, request: requests.PreparedRequest) -> requests.Response:
-    # A copy, so that cookies of the token endpoint do not come back with the user's requests.
-    transport = copy.copy(session)
-    transport.cookies = RequestsCookieJar()
+def connect_and_read(timeout: Timeout) -> tuple[float, float]:
+    """The two parts of a timeout, in seconds."""
+    return timeout if isinstance(timeout, tuple) else (timeout, timeout)
+
+
+def longest_renewal(timeout: Timeout) -> float:
+    """Seconds that :meth:`ClientCredentialsGrant.request_token` may take: to connect, to hear, and to read."""
+    connect, read = connect_and_read(timeout)
+    return TRIES * (connect + 2 * read) + (TRIES - 1) * LONGEST_PAUSE
+
+
+def _send(session: requests.Session, request: requests.PreparedRequest, timeout: Timeout) -> requests.Response:
+    # A twin, so that cookies of the token endpoint do not come back with the user's requests.
+    transport: requests.Session = object.__new__(type(session))
+    # No redirect is even looked at: one would carry the secret to another place (307), or its body into memory.
+    transport.__dict__ = {
+        **session.__dict__, "cookies": RequestsCookieJar(), "get_redirect_target": lambda response: None
+    }  # fmt: skip
     settings = transport.merge_environment_settings(str(request.url), {}, True, None, None)
-    # A redirect, 307 above all, would carry the secret to another place.
-    return transport.send(request, timeout=timeout, allow_redirects=False, **settings)
+    return transport.send(request, timeout=timeout, **settings)
+
+
+def _read(response: requests.Response, limit: float) -> bytes:
+    """The body, or its first MiB, in at most `limit` seconds: a timeout of requests is for each byte, not for all."""
+    deadline, body = perf_counter() + limit, bytearray()
+    for chunk in response.iter_content(CHUNK):
+        body += chunk
+        if perf_counter() > deadline:
+            raise requests.Timeout("The answer does not end.")
+        if len(body) > LONGEST_ANSWER:
+            break
+    return bytes(body)
 
 
 def _reason(error: BaseException) -> str:
     """Name of an exception, and words of what caused it: requests wraps urllib3, which wraps the system."""
     cause = error
-    while True:
-        inner = [part for part in (getattr(cause, "reason", None), *cause.args) if isinstance(part, BaseException)]
-        if not inner:
-            return f"{type(error).__name__}: {cause}"
-        cause = inner[0]
+    for _ in range(5):
+        parts = [getattr(cause, "reason", None), *cause.args]
+        cause = next((part for part in parts if isinstance(part, BaseException)), cause)
+    return f"{type(error).__name__}: {cause}"
 
 
 def _may_pass(outcome: object) -> TypeGuard[AuthorizationServerError]:

@@ -8,21 +8,27 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 from oauthlib.oauth2 import BackendApplicationClient
 from requests.adapters import HTTPAdapter
 from requests_oauthlib import OAuth2Session
 
+from . import configuration
 from .auth import PlainAuth, TokenAuth, has_token_auth
 from .environments import PRODUCTION, Environment, preset
-from .exceptions import ConfigurationError
-from .grant import ClientCredentialsGrant, Scope, Timeout
+from .exceptions import ConfigurationError, GopacsSessionError
+from .grant import ClientCredentialsGrant, Scope, Timeout, longest_renewal
 from .tokens import CurrentToken, Token
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 log = logging.getLogger("gopacs_session")
 log.addHandler(logging.NullHandler())  # As requests does: a program that wants the log says so.
+
+POOL_SIZE = 64  # connections kept for each host
 
 
 class GopacsSession(OAuth2Session):
@@ -60,21 +66,41 @@ class GopacsSession(OAuth2Session):
     ) -> None:
         if not (isinstance(client_id, str) and client_id.strip()):
             raise ConfigurationError("client_id must be a non-empty string.")
+        if scope is not None and not isinstance(scope, (str, list, tuple, set)):
+            raise ConfigurationError("scope must be a string, or a list of strings.")
         _check_seconds("leeway", leeway, least=0)
-        for name, pair in ("token_timeout", token_timeout), ("timeout", 1 if timeout is None else timeout):
-            for value in pair if isinstance(pair, tuple) else (pair,):
-                _check_seconds(name, value, least=0.001)
+        _check_timeout("token_timeout", token_timeout)
+        _check_timeout("timeout", timeout, may_be_none=True)
         self.environment = preset(environment) if isinstance(environment, str) else environment
         if not isinstance(self.environment, Environment):
             raise ConfigurationError("environment must be an Environment or the name of one.")
         self.token_timeout = token_timeout
         self.timeout = timeout
         self._grant = ClientCredentialsGrant(self.environment, client_secret)
-        self._current = CurrentToken(leeway)
+        self._current = CurrentToken(leeway, patience=longest_renewal(token_timeout))
         super().__init__(client=BackendApplicationClient(client_id), scope=scope, token_updater=token_updater)
         # The parent's auth object would switch netrc off for every host; each request of ours brings its own.
         self.auth = None
-        _sessions.add(self)
+        # Threads beyond requests' ten would throw their connections away, and pay a TLS handshake for each request.
+        self.mount("https://", HTTPAdapter(pool_maxsize=POOL_SIZE))
+        _sessions[id(self)] = self
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
+        """A session with the settings in environment variables.
+
+        ``GOPACS_CLIENT_ID``; ``GOPACS_CLIENT_SECRET``, or ``GOPACS_CLIENT_SECRET_FILE``, a file that is read for each
+        token request; ``GOPACS_ENVIRONMENT`` (default: production), or ``GOPACS_TOKEN_URL`` with
+        ``GOPACS_API_DOMAINS``, separated by commas.
+
+        Args:
+            environ: what to read instead of :data:`os.environ`.
+            options: arguments of the class; those given here are not looked for in the variables.
+
+        Raises:
+            ConfigurationError: it names every variable that is missing, contradictory, malformed or unreadable.
+        """
+        return cls(**{**configuration.read(environ, options).arguments, **options})
 
     def __repr__(self) -> str:
         return f"<GopacsSession {self.environment.name} client_id={self.client_id!r}>"
@@ -115,8 +141,9 @@ class GopacsSession(OAuth2Session):
             auth = PlainAuth(self.trust_env) if withhold_token else self._token_auth()
         # Past the parent's request: it sends without a token when it has none, and logs the one it has.
         return super(OAuth2Session, self).request(
-            method, url, params, data, headers, cookies, files, auth, timeout,
-            allow_redirects, proxies, hooks, stream, verify, cert, json,
+            method, url, params=params, data=data, headers=headers, cookies=cookies, files=files, auth=auth,
+            timeout=timeout, allow_redirects=allow_redirects, proxies=proxies, hooks=hooks, stream=stream,
+            verify=verify, cert=cert, json=json,
         )  # fmt: skip
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
@@ -139,6 +166,14 @@ class GopacsSession(OAuth2Session):
         else:
             super().rebuild_auth(prepared_request, response)
 
+    def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:  # type: ignore[override]
+        """As in requests; a redirect that may not be followed is no fault of a caller who does not follow any."""
+        try:
+            yield from super().resolve_redirects(*args, **kwargs)
+        except GopacsSessionError:
+            if not kwargs.get("yield_requests"):  # With it, requests only looks for what becomes response.next.
+                raise
+
     def _token_auth(self) -> TokenAuth:
         # get_adapter is looked up when it is called: requests-mock replaces it while a request is under way.
         return TokenAuth(self.environment, self._get_token, lambda url: self.get_adapter(url), self.trust_env)
@@ -148,8 +183,8 @@ class GopacsSession(OAuth2Session):
     def _get_token(self, refused: str | None = None) -> Token:
         return self._current.get(self._fetch, self._updated, refused)
 
-    def _fetch(self) -> dict[str, Any]:
-        return self._grant.request_token(self, str(self.client_id), self.scope, self.token_timeout)
+    def _fetch(self) -> tuple[dict[str, Any], float]:
+        return self._grant.request_token(self, getattr(self, "client_id", None), self.scope, self.token_timeout)
 
     def _updated(self, token: dict[str, Any]) -> None:
         if self.token_updater is None:
@@ -194,8 +229,8 @@ class GopacsSession(OAuth2Session):
         return self.token.get("access_token")
 
     @access_token.setter
-    def access_token(self, value: str) -> None:
-        self.token = {"access_token": value}
+    def access_token(self, value: str | None) -> None:
+        self.token = None if value is None else {"access_token": value}
 
     @access_token.deleter
     def access_token(self) -> None:
@@ -220,27 +255,36 @@ class GopacsSession(OAuth2Session):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        _sessions.add(self)
-
-    def _forget_parent(self) -> None:
-        """In a forked child: no renewal is in flight, and no connection is shared with the parent process."""
-        self._current.forget_renewal()
-        for adapter in self.adapters.values():
-            if isinstance(adapter, HTTPAdapter):
-                adapter.__setstate__(adapter.__getstate__())
+        _sessions[id(self)] = self
 
 
 def _check_seconds(name: str, value: object, *, least: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < float("inf"):
-        raise ConfigurationError(f"{name} must be a number of seconds from {least}, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= 1e9:
+        raise ConfigurationError(f"{name} must be a number of seconds from {least}, not {value!r:.50}.")
 
 
-_sessions: weakref.WeakSet[GopacsSession] = weakref.WeakSet()
+def _check_timeout(name: str, value: object, *, may_be_none: bool = False) -> None:
+    parts = value if isinstance(value, tuple) else (value,)
+    if len(parts) not in (1, 2):
+        raise ConfigurationError(f"{name} must be a number of seconds, or two: to connect, and to read.")
+    for part in parts:
+        if not (part is None and may_be_none):
+            _check_seconds(name, part, least=0.001)
+
+
+_sessions: weakref.WeakValueDictionary[int, GopacsSession] = weakref.WeakValueDictionary()
 
 
 def _after_fork() -> None:
-    for session in list(_sessions):
-        session._forget_parent()
+    """In a forked child no renewal is in flight, and no connection is shared with the parent process."""
+    sessions = list(_sessions.values())
+    for session in sessions:
+        session._current.forget_renewal()
+    for adapter in [adapter for session in sessions for adapter in session.adapters.values()]:
+        if isinstance(adapter, HTTPAdapter):
+            for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
+                # New pools by the manager's own settings; clear() would take locks that the parent's threads held.
+                manager.pools = type(manager.pools)(manager.pools._maxsize)
 
 
 if hasattr(os, "register_at_fork"):  # Not on Windows, which cannot fork.

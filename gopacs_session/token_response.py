@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from html import escape
 from time import time
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -28,15 +31,16 @@ def verdict(status: int, answer: dict[str, Any]) -> tuple[type[TokenRequestError
         return TokenRequestError, f"the token endpoint redirects ({status}), and a secret follows no redirect."
     if status != 200 or error:
         return TokenRequestError, f"the authorization server refused the request ({status}); see error and description."
-    token, token_type = answer.get("access_token"), answer.get("token_type", "Bearer")
-    if not (is_bearer_token(token) and isinstance(token_type, str) and token_type.lower() == "bearer"):
+    if not bears_token(answer):
         return TokenRequestError, "the authorization server answered 200 without a usable bearer token."
     return None
 
 
-def is_bearer_token(value: object) -> bool:
-    """Whether it is visible ASCII, and so fits into a header (RFC 6749 appendix A.12)."""
-    return isinstance(value, str) and value.isascii() and value.isprintable() and value.strip() == value != ""
+def bears_token(answer: Mapping[str, Any]) -> bool:
+    """Whether it holds a bearer token (in any case, section 5.1) of visible ASCII (appendix A.12), fit for a header."""
+    token, kind = answer.get("access_token"), answer.get("token_type", "Bearer")
+    visible = isinstance(token, str) and token.isascii() and token.isprintable() and token.strip() == token != ""
+    return visible and isinstance(kind, str) and kind.lower() == "bearer"
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -52,9 +56,14 @@ def quotable(text: object, secret: str) -> str | None:
     """A server's words in a form fit for an exception: one short printable line, without an echo of the secret."""
     if not isinstance(text, str):
         return None
-    for form in (secret, quote(secret, safe=""), quote_plus(secret)):
-        text = text.replace(form, "***")
-    return "".join(character for character in text if character.isprintable())[:200]
+    text = _printable(text)
+    for form in {_printable(secret).strip(), quote(secret, safe=""), quote_plus(secret), escape(secret)}:
+        text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
+    return text[:200]
+
+
+def _printable(text: str) -> str:
+    return "".join(character for character in text if character.isprintable())
 
 
 def retry_after_seconds(value: str | None) -> float | None:
@@ -62,9 +71,9 @@ def retry_after_seconds(value: str | None) -> float | None:
     if value is None:
         return None
     if value.strip().isdecimal():
-        return seconds(value)
+        return min(seconds(value), LONGEST_LIFE)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
+        return min(max(0.0, parsedate_to_datetime(value).timestamp() - time()), LONGEST_LIFE)
     except (TypeError, ValueError, OverflowError):
         return None
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Any
 
-from .exceptions import ConfigurationError, TokenRequestError
-from .token_response import is_bearer_token, lifetime, seconds
+from .exceptions import AuthorizationServerError, ConfigurationError, TokenRequestError
+from .token_response import bears_token, lifetime, seconds
 
 log = logging.getLogger("gopacs_session")
 
-Fetch = Callable[[], Mapping[str, Any]]
+Fetch = Callable[[], tuple[Mapping[str, Any], float]]  # an answer, and the seconds since it was asked for
 Updated = Callable[[dict[str, Any]], None]
 
 PAUSE_AFTER_FAILURE = 5.0
@@ -74,26 +75,29 @@ class CurrentToken:
 
     Args:
         leeway: seconds before its expiry from which a token is renewed while it is still in use.
+        patience: seconds after which a renewal that another thread runs counts as hung.
     """
 
-    def __init__(self, leeway: float) -> None:
+    def __init__(self, leeway: float, patience: float) -> None:
         self._leeway = leeway
+        self._patience = patience
         self._token: Token | None = None
         self.forget_renewal()
 
     def forget_renewal(self) -> None:
         """Start without a renewal in flight, as after a fork: the thread that ran it lives in the parent only."""
         self._lock = threading.Lock()
+        self._renewing_thread: int | None = None
         self._failures = 0
         self._error: TokenRequestError | None = None
         self._retry_at = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         # The monotonic clock means nothing in another process: the wall clock's expires_at carries the token over.
-        return {"leeway": self._leeway, "answer": self.answer}
+        return {"leeway": self._leeway, "patience": self._patience, "answer": self.answer}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._leeway = state["leeway"]
+        self._leeway, self._patience = state["leeway"], state["patience"]
         self.put(state["answer"])
         self.forget_renewal()
 
@@ -114,8 +118,8 @@ class CurrentToken:
         Raises:
             ConfigurationError: it holds no access token that fits into a header.
         """
-        if answer and not is_bearer_token(answer.get("access_token")):
-            raise ConfigurationError("A stored token needs an access_token of printable characters.")
+        if answer and not (isinstance(answer, Mapping) and bears_token(answer)):
+            raise ConfigurationError("A stored token must be a mapping with a printable access_token of type Bearer.")
         self._token = Token.stored(answer, self._leeway) if answer else None
 
     def get(self, fetch: Fetch, updated: Updated, refused: str | None = None) -> Token:
@@ -137,7 +141,7 @@ class CurrentToken:
     def renew(self, fetch: Fetch, updated: Updated, known: Token | None) -> Token:
         """The token after `known`. One thread fetches it; those who wait meanwhile share it, or its error."""
         failures = self._failures
-        with self._lock:
+        with self._turn():
             if self._token is not None and self._token is not known:
                 return self._token
             if self._error is not None and self._failures != failures:
@@ -147,17 +151,35 @@ class CurrentToken:
         updated(dict(token.answer))
         return token
 
-    def _fetch(self, fetch: Fetch) -> Token:
-        started = monotonic()
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Be the only thread in the block; give up where waiting for that would never end."""
+        if self._renewing_thread == threading.get_ident():
+            # A signal handler, or a client_secret callable, that calls GOPACS itself.
+            raise TokenRequestError("No access token: it was asked for in the midst of its own renewal.")
+        lock = self._lock
+        if not lock.acquire(timeout=self._patience):
+            if lock is self._lock:
+                self.forget_renewal()
+            raise AuthorizationServerError("No access token: its renewal by another thread hangs.")
         try:
-            answer = fetch()
+            yield
+        finally:
+            lock.release()
+
+    def _fetch(self, fetch: Fetch) -> Token:
+        self._renewing_thread = threading.get_ident()
+        try:
+            answer, age = fetch()
         except TokenRequestError as error:
             self._error = copy.copy(error)
             self._failures += 1
             self._retry_at = monotonic() + PAUSE_AFTER_FAILURE
             raise
+        finally:
+            self._renewing_thread = None
         self._retry_at = 0.0
-        return Token.issued(answer, self._leeway, age=monotonic() - started)
+        return Token.issued(answer, self._leeway, age)
 
     def _renew_behind(self, fetch: Fetch, updated: Updated, known: Token) -> None:
         """Renew in a thread of its own; only the log hears of a failure, since the token is still usable."""

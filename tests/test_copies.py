@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import os
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 from support import Clock, call_the_api
 
+from gopacs_session import GopacsSession
 from gopacs_session.sandbox import Sandbox
 
 COPIES: list[Callable[[Any], Any]] = [lambda session: pickle.loads(pickle.dumps(session)), copy.copy, copy.deepcopy]
@@ -89,3 +92,38 @@ def test_a_copied_request_that_is_refused_is_the_callers(sandbox: Sandbox) -> No
         prepared = session.prepare_request(requests.Request("GET", sandbox.api_url))
         sandbox.revoke_tokens()
         assert session.send(pickle.loads(pickle.dumps(prepared))).status_code == 401
+
+
+class Unpicklable(GopacsSession):
+    """A session of a user who keeps secrets out of pickles."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("not to be pickled")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unpicklable)
+
+
+def test_a_session_that_cannot_be_pickled_or_hashed_works(sandbox: Sandbox) -> None:
+    """Whatever a subclass makes of pickling and equality, it gets its token."""
+    with Unpicklable(sandbox.client_id, sandbox.client_secret, sandbox.environment) as session:
+        sandbox.trust(session)
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_shares_no_connection(sandbox: Sandbox) -> None:
+    """Parent and child, forked with an idle connection in the pool, both go on, with the adapters' own settings."""
+    with sandbox.session() as session:
+        adapter = session.get_adapter(f"{sandbox.api_url}/")
+        assert isinstance(adapter, HTTPAdapter)
+        adapter.init_poolmanager(3, 5, assert_hostname="localhost")
+        session.get(f"{sandbox.api_url}/warm")
+        child = os.fork()
+        if child == 0:
+            kept = adapter.poolmanager.connection_pool_kw["assert_hostname"] == "localhost"
+            os._exit(0 if kept and session.get(f"{sandbox.api_url}/child").status_code == 200 else 1)
+        assert [session.get(f"{sandbox.api_url}/parent").status_code for _ in range(5)] == [200] * 5
+        assert os.waitpid(child, 0) == (child, 0)
+    assert len(sandbox.token_requests) == 1

@@ -11,7 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from support import Clock
 
-from gopacs_session import ConfigurationError, GopacsSession
+from gopacs_session import ConfigurationError, GopacsSession, TokenRequestError
 from gopacs_session.sandbox import Sandbox
 
 
@@ -194,6 +194,10 @@ def test_timeouts(sandbox: Sandbox) -> None:
         {"token_timeout": (3, "7")},
         {"timeout": "60"},
         {"timeout": True},
+        {"timeout": (1, 2, 3)},
+        {"token_timeout": ()},
+        {"token_timeout": 10**400},
+        {"scope": 5},
     ],
     ids=str,
 )
@@ -230,6 +234,8 @@ def test_the_parents_names(sandbox: Sandbox) -> None:
         assert session.scope == ["profile", "email"]
         session.access_token = "by-hand"
         assert session.token["access_token"] == "by-hand"
+        session.access_token = None
+        assert session.token == {}
         session.client_id = "another"
         assert session.client_id == "another"
 
@@ -238,7 +244,15 @@ def test_a_token_that_is_none_cannot_be_stored(sandbox: Sandbox) -> None:
     """A stored token without a printable access_token is a ConfigurationError, and the current one stays."""
     with sandbox.session() as session:
         token = session.fetch_token()
-        for bad in ({"expires_in": 300}, {"access_token": ""}, {"access_token": "a\r\nb"}, {"access_token": 5}):
+        mac = {"access_token": "abc", "token_type": "mac"}
+        for bad in (
+            "abc",
+            {"expires_in": 300},
+            {"access_token": ""},
+            {"access_token": "a\r\nb"},
+            {"access_token": 5},
+            mac,
+        ):
             with pytest.raises(ConfigurationError):
                 session.token = bad
         assert session.token == token
@@ -277,3 +291,21 @@ def test_used_in_a_with_block_it_closes_its_adapters() -> None:
     with GopacsSession("trader", "s3cret") as session:
         session.mount("https://", adapter)
     assert closed == [adapter]
+
+
+def test_half_a_timeout_can_be_none(sandbox: Sandbox) -> None:
+    """As in requests, a pair may leave the wait for an answer unlimited."""
+    with sandbox.session(timeout=(3, None)) as session:
+        assert session.get(sandbox.api_url).status_code == 200
+
+
+def test_a_session_without_a_client_id_sends_nothing(sandbox: Sandbox) -> None:
+    """A client_id that was deleted or emptied later is a typed error, not a request without one."""
+    with sandbox.session() as session:
+        session.client_id = ""
+        with pytest.raises(TokenRequestError, match="client_id"):
+            session.get(sandbox.api_url)
+        del session.client_id
+        with pytest.raises(TokenRequestError, match="client_id"):
+            session.fetch_token()
+    assert sandbox.token_requests == []

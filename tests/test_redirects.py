@@ -123,20 +123,11 @@ def plain_http() -> Iterator[http.server.HTTPServer]:
         thread.join()
 
 
-def test_a_redirect_to_http_on_the_environments_host_is_refused(
-    sandbox: Sandbox, plain_http: http.server.HTTPServer
-) -> None:
-    """A redirect from https to http on the environment's host raises, and nothing is sent in the clear."""
-    sandbox.answer_next_api_requests(1, 302, headers={"Location": f"http://localhost:{plain_http.server_port}/"})
-    with sandbox.session() as session, pytest.raises(InsecureTransportError):
-        session.get(f"{sandbox.api_url}/participants")
-    assert PlainHttp.seen == []
-
-
-def test_a_redirect_to_http_elsewhere_bears_nothing(sandbox: Sandbox, plain_http: http.server.HTTPServer) -> None:
-    """A redirect to a foreign http server is followed without the token, as requests would."""
-    write_netrc("127.0.0.1")
-    sandbox.answer_next_api_requests(1, 302, headers={"Location": f"http://127.0.0.1:{plain_http.server_port}/"})
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_redirect_to_http_bears_nothing(sandbox: Sandbox, plain_http: http.server.HTTPServer, host: str) -> None:
+    """A redirect to http, on the environment's host or elsewhere, is followed without the token, as by requests."""
+    write_netrc("localhost", "127.0.0.1")
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": f"http://{host}:{plain_http.server_port}/"})
     with sandbox.session() as session:
         assert session.get(f"{sandbox.api_url}/participants").status_code == 200
     assert PlainHttp.seen == [None]
@@ -221,3 +212,23 @@ def test_production_urls_are_refused_before_anything_is_sent(sandbox: Sandbox) -
         ):
             session.post("https://clc-message-broker.gopacs-services.eu/shapeshifter/api/v3/message", data=b"<m/>")
     assert sandbox.token_requests == []
+
+
+@pytest.mark.parametrize("location", ["https://api.gopacs-services.eu/", "http://localhost/", "/moved"])
+def test_a_redirect_that_nobody_follows_harms_nobody(sandbox: Sandbox, location: str) -> None:
+    """An executed request whose answer redirects is never lost: without following, the caller gets that answer."""
+    sandbox.answer_next_api_requests(2, 303, headers={"Location": location})
+    with sandbox.session() as session:
+        answer = session.post(f"{sandbox.api_url}/message", data=b"<message/>", allow_redirects=False)
+        assert answer.status_code == session.head(f"{sandbox.api_url}/message").status_code == 303
+        assert (answer.next is None) == ("api.gopacs" in location)
+
+
+def test_the_callers_own_header_survives_a_redirect(sandbox: Sandbox) -> None:
+    """An Authorization that the caller put on a prepared request is kept on its host, as by requests."""
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": "/moved"})
+    with sandbox.session() as session:
+        prepared = session.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
+        prepared.headers["Authorization"] = "Bearer of-another-system"
+        session.send(prepared)
+    assert [exchange.authorization for exchange in sandbox.api_requests] == ["Bearer of-another-system"] * 2

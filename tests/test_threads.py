@@ -6,11 +6,14 @@ import os
 import signal
 import threading
 import time
+from typing import Any
 
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
 from support import Clock, at_once
 
-from gopacs_session import InvalidClientError
+from gopacs_session import AuthorizationServerError, InvalidClientError, TokenRequestError
 from gopacs_session.sandbox import Sandbox
 
 
@@ -97,3 +100,74 @@ def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox) -> None:
         assert session.get(f"{sandbox.api_url}/parent").status_code == 200
     assert [exchange.path for exchange in sandbox.api_requests].count("/child") == 1
     assert bore_a_token(sandbox)
+
+
+def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox) -> None:
+    """Threads that wait for a renewal that never ends get a typed error, and the next request renews by itself."""
+    with sandbox.session(token_timeout=0.05) as session:
+        hung, release = threading.Event(), threading.Event()
+
+        class Hanging(HTTPAdapter):
+            def send(self, *args: Any, **options: Any) -> requests.Response:
+                hung.set()
+                release.wait(30)
+                raise requests.ConnectionError
+
+        adapter = session.get_adapter(f"{sandbox.api_url}/")
+        session.mount(sandbox.environment.token_url, Hanging())
+        session._current._patience = 0.1
+        renewing = threading.Thread(target=at_once, args=[1, lambda: session.get(sandbox.api_url)])
+        renewing.start()
+        hung.wait(10)
+        with pytest.raises(AuthorizationServerError, match="hangs"):
+            session.get(sandbox.api_url)
+        session.mount(sandbox.environment.token_url, adapter)
+        assert session.get(sandbox.api_url).status_code == 200
+        release.set()
+        renewing.join()
+
+
+def test_a_secret_that_needs_a_token_is_an_error_not_a_deadlock(sandbox: Sandbox) -> None:
+    """A client_secret callable that calls GOPACS through its own session gets a typed error."""
+
+    def vault() -> str:
+        return session.get(sandbox.api_url).text
+
+    with sandbox.session(client_secret=vault) as session, pytest.raises(TokenRequestError, match="callable"):
+        session.get(sandbox.api_url)
+    assert sandbox.token_requests == sandbox.api_requests == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs a signal to one thread")
+def test_a_signal_handler_that_sends_in_mid_renewal_gets_an_error(sandbox: Sandbox) -> None:
+    """A handler that interrupts the renewing thread to send a request does not deadlock with it."""
+    caught: list[Exception] = []
+
+    def cancel_orders(*_: Any) -> None:
+        try:
+            session.post(f"{sandbox.api_url}/cancel")
+        except TokenRequestError as error:
+            caught.append(error)
+        released.set()
+
+    before = signal.signal(signal.SIGUSR1, cancel_orders)
+    released = threading.Event()
+
+    def interrupt() -> None:
+        with sandbox.hold_token_requests():
+            held.set()
+            sandbox.wait_for_token_requests(1)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            released.wait(10)
+
+    held = threading.Event()
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    held.wait(10)
+    try:
+        with sandbox.session() as session:
+            assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+    finally:
+        interrupter.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert [str(error) for error in caught] == ["No access token: it was asked for in the midst of its own renewal."]

@@ -14,12 +14,12 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from support import at_once
 
-from gopacs_session import AuthorizationServerError, InvalidClientError
+from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError
 from gopacs_session.sandbox import Sandbox
 
 
 @pytest.fixture
-def session(sandbox: Sandbox) -> Iterator[requests.Session]:
+def session(sandbox: Sandbox) -> Iterator[GopacsSession]:
     """A session whose token has been revoked unbeknown to it."""
     with sandbox.session() as session:
         session.get(f"{sandbox.api_url}/warm")
@@ -28,7 +28,7 @@ def session(sandbox: Sandbox) -> Iterator[requests.Session]:
         yield session
 
 
-def test_a_revoked_token_is_replaced_and_the_request_replayed(sandbox: Sandbox, session: requests.Session) -> None:
+def test_a_revoked_token_is_replaced_and_the_request_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
     """A request whose token was revoked early is sent again with a new one; the caller sees the final answer."""
     answer = session.get(f"{sandbox.api_url}/participants")
     assert answer.status_code == 200
@@ -58,7 +58,7 @@ def read(file: IO[bytes], size: int) -> IO[bytes]:
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_the_replay_carries_the_same_body(sandbox: Sandbox, session: requests.Session, kind: str) -> None:
+def test_the_replay_carries_the_same_body(sandbox: Sandbox, session: GopacsSession, kind: str) -> None:
     """Whatever the body was made of, it arrives the second time as it did the first."""
     assert session.post(f"{sandbox.api_url}/message", **BODIES[kind]()).status_code == 200
     first, second = sandbox.api_requests
@@ -69,7 +69,7 @@ def test_the_replay_carries_the_same_body(sandbox: Sandbox, session: requests.Se
     assert first.headers.get("Content-Type") == second.headers.get("Content-Type")
 
 
-def test_a_file_is_rewound_to_where_it_stood(sandbox: Sandbox, session: requests.Session, tmp_path: Path) -> None:
+def test_a_file_is_rewound_to_where_it_stood(sandbox: Sandbox, session: GopacsSession, tmp_path: Path) -> None:
     """A file that was read in part before the request is sent from there both times, not from its start."""
     path = tmp_path / "message.xml"
     path.write_bytes(XML)
@@ -78,7 +78,7 @@ def test_a_file_is_rewound_to_where_it_stood(sandbox: Sandbox, session: requests
     assert [exchange.body for exchange in sandbox.api_requests] == [b"<message/>"] * 2
 
 
-def test_a_generator_is_not_replayed(sandbox: Sandbox, session: requests.Session) -> None:
+def test_a_generator_is_not_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
     """A body that can't be sent twice is not: the caller gets the 401, and the next request has a new token."""
     answer = session.post(f"{sandbox.api_url}/message", data=(part for part in [b"<mess", b"age/>"]))
     assert answer.status_code == 401
@@ -87,7 +87,7 @@ def test_a_generator_is_not_replayed(sandbox: Sandbox, session: requests.Session
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2]
 
 
-def test_a_pipe_is_not_replayed(sandbox: Sandbox, session: requests.Session) -> None:
+def test_a_pipe_is_not_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
     """A file that can't be rewound is not sent again: the caller gets the 401."""
 
     class Pipe(io.BytesIO):
@@ -98,16 +98,14 @@ def test_a_pipe_is_not_replayed(sandbox: Sandbox, session: requests.Session) -> 
     assert len(sandbox.api_requests) == 1
 
 
-def test_16_threads_with_a_dead_token_cost_one_renewal(sandbox: Sandbox, session: requests.Session) -> None:
+def test_16_threads_with_a_dead_token_cost_one_renewal(sandbox: Sandbox, session: GopacsSession) -> None:
     """16 threads that are refused with the same token share one renewal, and all succeed."""
     answers = at_once(16, lambda: session.get(f"{sandbox.api_url}/participants"))
     assert [answer.status_code for answer in answers] == [200] * 16
     assert len(sandbox.token_requests) == 2
 
 
-def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(
-    sandbox: Sandbox, session: requests.Session
-) -> None:
+def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(sandbox: Sandbox, session: GopacsSession) -> None:
     """The second 401 goes to the caller."""
     sandbox.answer_next_api_requests(2, 401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     answer = session.get(f"{sandbox.api_url}/participants")
@@ -116,7 +114,7 @@ def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(
     assert (len(sandbox.api_requests), len(sandbox.token_requests)) == (2, 2)
 
 
-def test_no_loop_under_threads_when_the_api_always_refuses(sandbox: Sandbox, session: requests.Session) -> None:
+def test_no_loop_under_threads_when_the_api_always_refuses(sandbox: Sandbox, session: GopacsSession) -> None:
     """However many threads an API refuses for ever, each request costs at most one renewal and two calls."""
     sandbox.answer_next_api_requests(math.inf, 401)
     answers = at_once(8, lambda: session.get(f"{sandbox.api_url}/participants"))
@@ -125,7 +123,7 @@ def test_no_loop_under_threads_when_the_api_always_refuses(sandbox: Sandbox, ses
     assert len(sandbox.token_requests) <= 1 + 8
 
 
-def test_users_hooks_see_only_the_final_answer(sandbox: Sandbox, session: requests.Session) -> None:
+def test_users_hooks_see_only_the_final_answer(sandbox: Sandbox, session: GopacsSession) -> None:
     """raise_for_status as a hook, on the session or on the call, never meets the 401 that was mended."""
     seen: list[int] = []
 
@@ -141,7 +139,7 @@ def test_users_hooks_see_only_the_final_answer(sandbox: Sandbox, session: reques
     assert seen == [200, 200]
 
 
-def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, session: requests.Session) -> None:
+def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, session: GopacsSession) -> None:
     """A mounted adapter sends both the refused request and the replay."""
     inner = session.get_adapter(f"{sandbox.api_url}/")
 
@@ -160,7 +158,7 @@ def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, session: req
     assert Recording.sent == [f"{sandbox.api_url}/mounted/participants"] * 2
 
 
-def test_a_failed_renewal_after_a_401_is_raised(sandbox: Sandbox, session: requests.Session) -> None:
+def test_a_failed_renewal_after_a_401_is_raised(sandbox: Sandbox, session: GopacsSession) -> None:
     """When no new token is to be had, the caller gets that error."""
     sandbox.client_enabled = False
     with pytest.raises(InvalidClientError):
@@ -207,7 +205,7 @@ def test_a_401_to_a_request_without_our_token_is_the_callers(sandbox: Sandbox, o
     assert len(sandbox.api_requests) == 1
 
 
-def test_a_header_set_after_preparing_is_the_callers(sandbox: Sandbox, session: requests.Session) -> None:
+def test_a_header_set_after_preparing_is_the_callers(sandbox: Sandbox, session: GopacsSession) -> None:
     """A prepared request whose Authorization the caller replaced is neither renewed nor replayed."""
     prepared = session.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
     prepared.headers["Authorization"] = "Bearer of-another-system"
@@ -215,7 +213,7 @@ def test_a_header_set_after_preparing_is_the_callers(sandbox: Sandbox, session: 
     assert len(sandbox.api_requests) == 1
 
 
-def test_a_streamed_request_is_replayed(sandbox: Sandbox, session: requests.Session) -> None:
+def test_a_streamed_request_is_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
     """With stream=True the body of the final answer is left for the caller to read."""
     with session.get(f"{sandbox.api_url}/participants", stream=True) as answer:
         assert answer.status_code == 200
@@ -240,3 +238,46 @@ def test_connections_are_returned_to_the_pool(sandbox: Sandbox) -> None:
             thread.start()
             assert finished.wait(5)
             thread.join()
+
+
+@pytest.mark.parametrize("data", [b"<message/>", None], ids=["bytes", "generator"])
+def test_one_connection_serves_refusal_and_renewal(sandbox: Sandbox, session: GopacsSession, data: Any) -> None:
+    """With a pool of one blocking connection for both servers, a refusal leads to no deadlock."""
+    adapter = session.get_adapter(f"{sandbox.api_url}/")
+    assert isinstance(adapter, HTTPAdapter)
+    adapter.init_poolmanager(1, 1, block=True)
+    done: list[int] = []
+
+    def call() -> None:
+        done.append(session.post(f"{sandbox.api_url}/message", data=data or iter([b"<message/>"])).status_code)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done == [200 if data else 401]
+
+
+def test_an_adapter_that_tells_of_no_request(sandbox: Sandbox) -> None:
+    """A custom adapter that leaves response.request unset hands its 401 to the caller."""
+
+    class Bare(BaseAdapter):
+        def send(self, *args: Any, **options: Any) -> requests.Response:
+            response = requests.Response()
+            response.status_code, response.raw = 401, io.BytesIO()
+            return response
+
+        def close(self) -> None:
+            pass
+
+    with sandbox.session() as session:
+        session.mount(f"{sandbox.api_url}/bare", Bare())
+        assert session.get(f"{sandbox.api_url}/bare").status_code == 401
+
+
+def test_an_endless_refusal_is_not_read_to_its_end(sandbox: Sandbox, session: GopacsSession) -> None:
+    """A refusal's huge body does not fill the memory before the replay; what there is of it is kept in the history."""
+    body = b"x" * 1_000_000
+    sandbox.answer_next_api_requests(1, 401, body=body)
+    answer = session.get(f"{sandbox.api_url}/participants")
+    assert answer.status_code == 200
+    assert 0 < len(answer.history[0].content) < len(body)

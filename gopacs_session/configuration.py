@@ -1,0 +1,169 @@
+"""What a session needs, read from environment variables."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .environments import PRESETS, PRODUCTION, Environment, preset
+from .exceptions import ConfigurationError
+
+CLIENT_ID = "GOPACS_CLIENT_ID"
+CLIENT_SECRET = "GOPACS_CLIENT_SECRET"
+CLIENT_SECRET_FILE = "GOPACS_CLIENT_SECRET_FILE"
+ENVIRONMENT = "GOPACS_ENVIRONMENT"
+TOKEN_URL = "GOPACS_TOKEN_URL"
+API_DOMAINS = "GOPACS_API_DOMAINS"
+NAMES = (CLIENT_ID, CLIENT_SECRET, CLIENT_SECRET_FILE, ENVIRONMENT, TOKEN_URL, API_DOMAINS)
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """A client secret that is read from a file whenever a token is asked for, so that its rotation needs no restart.
+
+    Args:
+        path: of a UTF-8 text file; line ends after the secret are no part of it.
+    """
+
+    path: str
+
+    def __call__(self) -> str:
+        """The secret.
+
+        Raises:
+            OSError: the file cannot be read.
+            UnicodeDecodeError: it is no UTF-8; beware, the exception holds the file's content.
+        """
+        with open(self.path, encoding="utf-8-sig") as file:  # -sig: Windows' editors put a byte order mark.
+            return file.read().rstrip("\r\n")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Arguments of :class:`GopacsSession`, and where each was found.
+
+    Attributes:
+        arguments: by name, the secret among them.
+        sources: what to tell a human of it, by the same names.
+    """
+
+    arguments: Mapping[str, Any] = field(repr=False)
+    sources: Mapping[str, str]
+
+
+def read(environ: Mapping[str, str] | None = None, given: Mapping[str, Any] | None = None) -> Configuration:
+    """The id, secret and environment that the variables name.
+
+    Args:
+        environ: what to read instead of :data:`os.environ`.
+        given: arguments that come from elsewhere: their variables are not looked at.
+
+    Raises:
+        ConfigurationError: it names every variable that is missing, contradictory or unreadable, and no value.
+    """
+    reader = _Reader(os.environ if environ is None else environ)
+    readers = {"client_id": reader.client_id, "client_secret": reader.client_secret, "environment": reader.environment}
+    found = {name: find() for name, find in readers.items() if name not in (given or {})}
+    if reader.faults:
+        raise ConfigurationError("\n  ".join(["The environment variables configure no session:", *reader.faults]))
+    return Configuration(
+        {name: value for name, (value, _) in found.items()}, {name: source for name, (_, source) in found.items()}
+    )
+
+
+def variables(client_id: str, client_secret: str, environment: Environment) -> dict[str, str]:
+    """The variables from which :func:`read` makes these arguments."""
+    return {
+        CLIENT_ID: client_id,
+        CLIENT_SECRET: client_secret,
+        TOKEN_URL: environment.token_url,
+        API_DOMAINS: ",".join(environment.api_domains),
+    }
+
+
+class _Reader:
+    """Each method returns a value and its source, and notes what is wrong."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.faults: list[str] = []
+
+    def _value(self, name: str) -> str | None:
+        value = self._environ.get(name)
+        if value is not None and not value.strip():
+            self.faults.append(f"{name} is empty.")
+            return ""
+        return value if value is None or name == CLIENT_SECRET else value.strip()
+
+    def client_id(self) -> tuple[str | None, str]:
+        value = self._value(CLIENT_ID)
+        if value is None:
+            self.faults.append(f"{CLIENT_ID} is not set.")
+        return value, CLIENT_ID
+
+    def client_secret(self) -> tuple[str | SecretFile | None, str]:
+        secret, path = self._value(CLIENT_SECRET), self._value(CLIENT_SECRET_FILE)
+        if secret is None and path is None:
+            self.faults.append(f"{CLIENT_SECRET} is not set, and neither is {CLIENT_SECRET_FILE}.")
+        if secret is not None and path is not None:
+            self.faults.append(f"{CLIENT_SECRET} and {CLIENT_SECRET_FILE} are both set: keep one.")
+        if not path:
+            return secret and secret.rstrip("\r\n"), CLIENT_SECRET
+        file = SecretFile(os.path.abspath(path))  # The process may change its directory.
+        fault = _fault(file)
+        if fault:
+            self.faults.append(f"{CLIENT_SECRET_FILE} {fault}.")
+        return file, CLIENT_SECRET_FILE
+
+    def environment(self) -> tuple[Environment | None, str]:
+        name, url, domains = self._value(ENVIRONMENT), self._value(TOKEN_URL), self._value(API_DOMAINS)
+        own = [variable for variable, value in {TOKEN_URL: url, API_DOMAINS: domains}.items() if value is not None]
+        if name is not None and own:
+            self.faults.append(f"{ENVIRONMENT} is set together with {' and '.join(own)}: keep one way.")
+        elif len(own) == 1:
+            [missing] = {TOKEN_URL, API_DOMAINS}.difference(own)
+            self.faults.append(f"{own[0]} is set without {missing}.")
+        named, custom = self._named(name or ""), self._custom(url or "", domains or "")
+        if own:
+            return custom, f"{TOKEN_URL} and {API_DOMAINS}"
+        return (PRODUCTION, "the default") if name is None else (named, ENVIRONMENT)
+
+    def _named(self, name: str) -> Environment | None:
+        try:
+            return preset(name) if name else None
+        except ConfigurationError:  # Its message quotes the value.
+            choices = " nor ".join(choice.name for choice in PRESETS)
+            self.faults.append(f"{ENVIRONMENT} is neither {choices}.")
+            return None
+
+    def _custom(self, url: str, domains: str) -> Environment | None:
+        hosts = tuple(host.strip() for host in domains.split(",") if host.strip())
+        if url and not _is_environment(url, ("localhost",)):
+            self.faults.append(f"{TOKEN_URL} is no https:// URL.")
+        if domains and not _is_environment("https://localhost", hosts):
+            self.faults.append(f"{API_DOMAINS} is no list of host names, separated by commas.")
+        if self.faults or not (url and hosts):
+            return None
+        # Named by host and port; not by urlsplit, which takes less than Environment does.
+        return Environment(re.split("[/?#]", url)[2].rpartition("@")[2], url, hosts)
+
+
+def _is_environment(token_url: str, api_domains: tuple[str, ...]) -> bool:
+    try:
+        Environment("custom", token_url, api_domains)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _fault(file: SecretFile) -> str | None:
+    """What is wrong with a file that a secret is to be read from."""
+    try:
+        return None if file().strip() else "names an empty file"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except ValueError:
+        return "names no file of UTF-8 text"
