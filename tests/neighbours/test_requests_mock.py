@@ -1,0 +1,69 @@
+"""requests-mock in users' own tests; tests/test_mocking_libraries.py has the mocker, the adapter and the 401 replay."""
+
+from __future__ import annotations
+
+import unittest
+
+import pytest
+import requests
+import requests_mock
+
+from gopacs_session import PRODUCTION, AuthorizationServerError, GopacsSession
+from gopacs_session.sandbox import Sandbox
+
+API = "https://api.gopacs-services.eu/uftp-participants/v3/participants/DSO"
+TOKEN = {"access_token": "a-token", "token_type": "Bearer", "expires_in": 300}
+
+
+class TestDecoratedMethod(unittest.TestCase):
+    @requests_mock.Mocker()
+    def test_a_method(self, mock: requests_mock.Mocker) -> None:
+        """A method decorated with the mocker needs the token endpoint and the API, and no more."""
+        mock.post(PRODUCTION.token_url, json=TOKEN)
+        mock.get(API, json={"participants": 3}, request_headers={"Authorization": "Bearer a-token"})
+        with GopacsSession("trader", "s3cret") as session:
+            assert session.get(API).json() == {"participants": 3}
+        assert [request.method for request in mock.request_history] == ["POST", "GET"]
+
+
+@requests_mock.Mocker(kw="mock")
+class TestDecoratedClass(unittest.TestCase):
+    def test_first(self, mock: requests_mock.Mocker) -> None:
+        """Each test of a decorated class has a token endpoint of its own, and its session a token of its own."""
+        mock.post(PRODUCTION.token_url, json=TOKEN)
+        mock.get(API, json={"participants": 3})
+        with GopacsSession("trader", "s3cret") as session:
+            assert session.get(API).json() == {"participants": 3}
+        assert len(mock.request_history) == 2
+
+    test_second = test_first
+
+
+def test_the_pytest_fixture(requests_mock: requests_mock.Mocker) -> None:
+    """With the fixture, a stored token spares the token endpoint altogether."""
+    requests_mock.get(API, json={"participants": 3})
+    with GopacsSession("trader", "s3cret") as session:
+        session.token = TOKEN
+        assert session.get(API).json() == {"participants": 3}
+    assert [request.headers["Authorization"] for request in requests_mock.request_history] == ["Bearer a-token"]
+
+
+@pytest.mark.usefixtures("pauses")
+def test_an_outage(requests_mock: requests_mock.Mocker) -> None:
+    """A mocked connection error of the token endpoint reaches the caller as it would in real life."""
+    requests_mock.post(PRODUCTION.token_url, exc=requests.ConnectTimeout)
+    requests_mock.get(API)
+    with GopacsSession("trader", "s3cret") as session, pytest.raises(AuthorizationServerError):
+        session.get(API)
+    assert [request.method for request in requests_mock.request_history] == ["POST"] * 3
+
+
+def test_a_mocked_api_beside_a_real_authorization_server(sandbox: Sandbox) -> None:
+    """With real_http the token comes from the sandbox, and only the mocked path never reaches it."""
+    with sandbox.session() as session, requests_mock.Mocker(session=session, real_http=True) as mock:
+        mock.get(f"{sandbox.api_url}/mocked", [{"status_code": 401}, {"text": "mocked"}])
+        assert session.get(f"{sandbox.api_url}/real").json()["path"] == "/real"
+        assert session.get(f"{sandbox.api_url}/mocked").text == "mocked"
+        assert session.get(f"{sandbox.api_url}/real").status_code == 200
+    assert [(exchange.path, exchange.token_number) for exchange in sandbox.api_requests] == [("/real", 1), ("/real", 2)]
+    assert len(sandbox.token_requests) == 2

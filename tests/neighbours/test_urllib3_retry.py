@@ -1,0 +1,112 @@
+"""urllib3's Retry on an adapter that the user mounted: its retries and the session's replay of a 401 together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from servers import TOKEN, Authority, http, raw, reset
+from urllib3.util import Retry
+
+from gopacs_session import AuthorizationServerError, GopacsSession
+from gopacs_session.sandbox import Sandbox
+
+Mount = Callable[[GopacsSession, Retry], GopacsSession]
+
+
+@pytest.fixture
+def mount(sandbox: Sandbox) -> Mount:
+    """Mounts an adapter as users do, and trusts the sandbox in the session's own settings."""
+
+    def mount(session: GopacsSession, retry: Retry) -> GopacsSession:
+        session.mount(f"{sandbox.api_url}/", HTTPAdapter(max_retries=retry))
+        session.verify = sandbox.ca_file
+        return session
+
+    return mount
+
+
+def test_retries_and_replay_together(sandbox: Sandbox, mount: Mount) -> None:
+    """503, 401, 503, 200: the adapter retries each 503, the session replays the 401, and the caller sees the 200."""
+    with mount(sandbox.session(), Retry(1, backoff_factor=0, status_forcelist=[503])) as session:
+        for status in (503, 401, 503):
+            sandbox.answer_next_api_requests(1, status)
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+    seen = [(exchange.status, exchange.token_number) for exchange in sandbox.api_requests]
+    assert seen == [(503, 1), (401, 1), (503, 2), (200, 2)]
+
+
+def test_a_post_that_met_503_is_not_sent_again(sandbox: Sandbox, mount: Mount) -> None:
+    """By default Retry leaves POST alone, and so does the session: the caller gets the 503 of the one request."""
+    with mount(sandbox.session(), Retry(3, backoff_factor=0, status_forcelist=[503])) as session:
+        sandbox.answer_next_api_requests(1, 503)
+        assert session.post(f"{sandbox.api_url}/message", data="<order/>").status_code == 503
+    assert [exchange.body for exchange in sandbox.api_requests] == [b"<order/>"]
+
+
+def test_a_post_is_executed_once(sandbox: Sandbox, mount: Mount) -> None:
+    """A POST with a revoked token is sent twice: the API refused the first, and 503 to the second ends it."""
+    with mount(sandbox.session(), Retry(3, backoff_factor=0, status_forcelist=[503])) as session:
+        sandbox.answer_next_api_requests(1, 401)
+        sandbox.answer_next_api_requests(1, 503)
+        assert session.post(f"{sandbox.api_url}/message", data="<order/>").status_code == 503
+    assert [exchange.status for exchange in sandbox.api_requests] == [401, 503]
+
+
+def requests_sent(directory: Path, method: str, retry: Retry) -> int:
+    """How often a request reaches a server that resets the connection instead of its first answer."""
+    authority = Authority(directory)
+    with authority.server(raw(http(TOKEN)), reset, raw(http(b"fine"))) as server:
+        with GopacsSession("trader", "s3cret", server.environment) as session:
+            session.mount("https://localhost", HTTPAdapter(max_retries=retry))
+            session.verify = authority.ca_file
+            url = server.environment.token_url.replace("/token", "/message")
+            with suppress(requests.ConnectionError):
+                assert session.request(method, url, data=b"<order/>").text == "fine"
+        return sum(b"/message " in request for request in server.requests)
+
+
+def test_a_connection_lost_before_the_answer(tmp_path: Path) -> None:
+    """A GET is sent again; a POST may have been executed, and is sent again only if the user's Retry says so."""
+    assert requests_sent(tmp_path, "GET", Retry(3, backoff_factor=0)) == 2
+    assert requests_sent(tmp_path, "POST", Retry(3, backoff_factor=0)) == 1
+    assert requests_sent(tmp_path, "POST", Retry(3, backoff_factor=0, allowed_methods=None)) == 2
+
+
+@pytest.mark.usefixtures("pauses")
+def test_the_token_request_is_the_sessions_own_to_retry(sandbox: Sandbox, mount: Mount) -> None:
+    """The token request is a POST, which Retry leaves alone: the session's three tries are all."""
+    with mount(sandbox.session(), Retry(2, backoff_factor=0, status_forcelist=[503])) as session:
+        sandbox.answer_next_token_requests(math.inf, 503)
+        with pytest.raises(AuthorizationServerError) as caught:
+            session.get(f"{sandbox.api_url}/participants")
+    assert caught.value.status_code == 503
+    assert len(sandbox.token_requests) == 3
+
+
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize("raise_on_status", [True, False])
+def test_a_retry_of_every_method_multiplies_the_tries(sandbox: Sandbox, mount: Mount, raise_on_status: bool) -> None:
+    """With allowed_methods=None each try of the session is retried by the adapter; the error stays the typed one."""
+    retry = Retry(2, status_forcelist=[503], allowed_methods=None, raise_on_status=raise_on_status)
+    with mount(sandbox.session(), retry) as session:
+        sandbox.answer_next_token_requests(math.inf, 503)
+        with pytest.raises(AuthorizationServerError):
+            session.get(f"{sandbox.api_url}/participants")
+    assert len(sandbox.token_requests) == 3 * 3
+
+
+def test_401_among_the_statuses_to_retry_defeats_the_replay(sandbox: Sandbox, mount: Mount) -> None:
+    """With 401 in status_forcelist the adapter repeats the dead token, and the session never sees the 401."""
+    with mount(sandbox.session(), Retry(2, backoff_factor=0, status_forcelist=[401])) as session:
+        session.get(f"{sandbox.api_url}/warm")
+        sandbox.revoke_tokens()
+        with pytest.raises(requests.exceptions.RetryError):
+            session.get(f"{sandbox.api_url}/participants")
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1] * 4
+    assert len(sandbox.token_requests) == 1
