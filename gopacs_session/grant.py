@@ -11,29 +11,20 @@ from typing import Any, TypeGuard
 
 import requests
 from oauthlib.oauth2 import BackendApplicationClient
-from requests.cookies import RequestsCookieJar
 
 from .environments import Environment
 from .exceptions import AuthorizationServerError, ConfigurationError, TokenRequestError
+from .timeouts import Timeout, connect_and_read
 from .token_response import json_object, lifetime, quotable, retry_after_seconds, verdict
+from .transport import CONNECTION_ERRORS, read, reason_of, send
 
 log = logging.getLogger("gopacs_session")
 
-Timeout = float | tuple[float, float]
 Scope = str | list[str] | tuple[str, ...] | set[str] | None
 
 TRIES = 3
 TRANSIENT = frozenset({None, 429, 500, 502, 503, 504})  # None: no answer at all.
 LONGEST_PAUSE = 5.0
-CONNECTION_ERRORS = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-    requests.exceptions.RetryError,
-)
-LONGEST_ANSWER = 1 << 20  # bytes
-CHUNK = 64  # Small, so that a server that feeds a body byte by byte soon meets the time limit.
 HEADERS = {
     "Accept": "application/json",  # Keycloak answers in HTML to those who prefer it.
     "Cache-Control": "no-store",  # RFC 9111 section 5.2.1.5: no cache on the way keeps the secret or the token.
@@ -98,8 +89,8 @@ class ClientCredentialsGrant:
         """One try. An error is returned, not raised: requests' exceptions would hang on it, and the form on them."""
         secret = self._secret()
         try:
-            with _send(session, self._token_request(client_id, secret, scope), timeout) as response:
-                body = _read(response, connect_and_read(timeout)[1])
+            with send(session, self._token_request(client_id, secret, scope), timeout) as response:
+                body = read(response, connect_and_read(timeout)[1])
         except Exception as error:  # noqa: BLE001 - a mounted adapter may raise anything
             return self._undelivered(error, secret)
         return self._judge(response, body, secret)
@@ -129,7 +120,7 @@ class ClientCredentialsGrant:
 
     def _undelivered(self, error: Exception, secret: str) -> TokenRequestError:
         # Only words of requests and of the system are worth quoting, and an adapter may have put the form into them.
-        reason = quotable(_reason(error), secret) if isinstance(error, OSError) else type(error).__name__
+        reason = quotable(reason_of(error), secret) if isinstance(error, OSError) else type(error).__name__
         if isinstance(error, CONNECTION_ERRORS):
             text = f"the authorization server is out of reach ({reason}). Check network, proxy and CA bundle."
             return AuthorizationServerError(self._message(text))
@@ -153,47 +144,10 @@ class ClientCredentialsGrant:
         return f"No access token for {self.environment.name}: {text}"
 
 
-def connect_and_read(timeout: Timeout) -> tuple[float, float]:
-    """The two parts of a timeout, in seconds."""
-    return timeout if isinstance(timeout, tuple) else (timeout, timeout)
-
-
 def longest_renewal(timeout: Timeout) -> float:
     """Seconds that :meth:`ClientCredentialsGrant.request_token` may take: to connect, to hear, and to read."""
     connect, read = connect_and_read(timeout)
     return TRIES * (connect + 2 * read) + (TRIES - 1) * LONGEST_PAUSE
-
-
-def _send(session: requests.Session, request: requests.PreparedRequest, timeout: Timeout) -> requests.Response:
-    # A twin, so that cookies of the token endpoint do not come back with the user's requests.
-    transport: requests.Session = object.__new__(type(session))
-    # No redirect is even looked at: one would carry the secret to another place (307), or its body into memory.
-    transport.__dict__ = {
-        **session.__dict__, "cookies": RequestsCookieJar(), "get_redirect_target": lambda response: None
-    }  # fmt: skip
-    settings = transport.merge_environment_settings(str(request.url), {}, True, None, None)
-    return transport.send(request, timeout=timeout, **settings)
-
-
-def _read(response: requests.Response, limit: float) -> bytes:
-    """The body, or its first MiB, in at most `limit` seconds: a timeout of requests is for each byte, not for all."""
-    deadline, body = perf_counter() + limit, bytearray()
-    for chunk in response.iter_content(CHUNK):
-        body += chunk
-        if perf_counter() > deadline:
-            raise requests.Timeout("The answer does not end.")
-        if len(body) > LONGEST_ANSWER:
-            break
-    return bytes(body)
-
-
-def _reason(error: BaseException) -> str:
-    """Name of an exception, and words of what caused it: requests wraps urllib3, which wraps the system."""
-    cause = error
-    for _ in range(5):
-        parts = [getattr(cause, "reason", None), *cause.args]
-        cause = next((part for part in parts if isinstance(part, BaseException)), cause)
-    return f"{type(error).__name__}: {cause}"
 
 
 def _may_pass(outcome: object) -> TypeGuard[AuthorizationServerError]:

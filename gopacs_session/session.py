@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,9 @@ from . import configuration
 from .auth import PlainAuth, TokenAuth, has_token_auth
 from .environments import PRODUCTION, Environment, preset
 from .exceptions import ConfigurationError, GopacsSessionError
-from .grant import ClientCredentialsGrant, Scope, Timeout, longest_renewal
+from .forking import watch
+from .grant import ClientCredentialsGrant, Scope, longest_renewal
+from .timeouts import Timeout, check_seconds, check_timeout
 from .tokens import CurrentToken, Token
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ class GopacsSession(OAuth2Session):
             raise ConfigurationError("client_id must be a non-empty string.")
         if scope is not None and not isinstance(scope, (str, list, tuple, set)):
             raise ConfigurationError("scope must be a string, or a list of strings.")
-        _check_seconds("leeway", leeway, least=0)
-        _check_timeout("token_timeout", token_timeout)
-        _check_timeout("timeout", timeout, may_be_none=True)
+        check_seconds("leeway", leeway, least=0)
+        check_timeout("token_timeout", token_timeout)
+        check_timeout("timeout", timeout, may_be_none=True)
         self.environment = preset(environment) if isinstance(environment, str) else environment
         if not isinstance(self.environment, Environment):
             raise ConfigurationError("environment must be an Environment or the name of one.")
@@ -83,7 +83,7 @@ class GopacsSession(OAuth2Session):
         self.auth = None
         # Threads beyond requests' ten would throw their connections away, and pay a TLS handshake for each request.
         self.mount("https://", HTTPAdapter(pool_maxsize=POOL_SIZE))
-        _sessions[id(self)] = self
+        watch(self)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -255,37 +255,4 @@ class GopacsSession(OAuth2Session):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        _sessions[id(self)] = self
-
-
-def _check_seconds(name: str, value: object, *, least: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= 1e9:
-        raise ConfigurationError(f"{name} must be a number of seconds from {least}, not {value!r:.50}.")
-
-
-def _check_timeout(name: str, value: object, *, may_be_none: bool = False) -> None:
-    parts = value if isinstance(value, tuple) else (value,)
-    if len(parts) not in (1, 2):
-        raise ConfigurationError(f"{name} must be a number of seconds, or two: to connect, and to read.")
-    for part in parts:
-        if not (part is None and may_be_none):
-            _check_seconds(name, part, least=0.001)
-
-
-_sessions: weakref.WeakValueDictionary[int, GopacsSession] = weakref.WeakValueDictionary()
-
-
-def _after_fork() -> None:
-    """In a forked child no renewal is in flight, and no connection is shared with the parent process."""
-    sessions = list(_sessions.values())
-    for session in sessions:
-        session._current.forget_renewal()
-    for adapter in [adapter for session in sessions for adapter in session.adapters.values()]:
-        if isinstance(adapter, HTTPAdapter):
-            for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
-                # New pools by the manager's own settings; clear() would take locks that the parent's threads held.
-                manager.pools = type(manager.pools)(manager.pools._maxsize)
-
-
-if hasattr(os, "register_at_fork"):  # Not on Windows, which cannot fork.
-    os.register_at_fork(after_in_child=_after_fork)
+        watch(self)

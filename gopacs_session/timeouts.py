@@ -1,0 +1,26 @@
+"""Seconds, and pairs of them to connect and to read, as requests takes them."""
+
+from __future__ import annotations
+
+from .exceptions import ConfigurationError
+
+Timeout = float | tuple[float, float]
+
+
+def check_seconds(name: str, value: object, *, least: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= 1e9:
+        raise ConfigurationError(f"{name} must be a number of seconds from {least}, not {value!r:.50}.")
+
+
+def check_timeout(name: str, value: object, *, may_be_none: bool = False) -> None:
+    parts = value if isinstance(value, tuple) else (value,)
+    if len(parts) not in (1, 2):
+        raise ConfigurationError(f"{name} must be a number of seconds, or two: to connect, and to read.")
+    for part in parts:
+        if not (part is None and may_be_none):
+            check_seconds(name, part, least=0.001)
+
+
+def connect_and_read(timeout: Timeout) -> tuple[float, float]:
+    """The two parts of a timeout, in seconds."""
+    return timeout if isinstance(timeout, tuple) else (timeout, timeout)
