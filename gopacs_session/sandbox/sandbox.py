@@ -50,10 +50,12 @@ class Sandbox(Realm):
         environment (Environment): to make a session for. This and the next two exist once the block is entered.
         api_url (str): without a slash at its end.
         ca_file (str): path of a PEM file with the CA to trust; removed at the end of the block.
-        client_id, client_secret (str): what the token endpoint accepts from now on.
+        client_id (str): what the token endpoint accepts from now on.
+        client_secret (str): likewise.
         token_lifetime (float): seconds, of tokens to come.
         token_delay (float): seconds that each token request waits for its answer.
-        client_enabled, service_account_enabled (bool): as in Keycloak's settings of a client.
+        client_enabled (bool): as in Keycloak's settings of a client.
+        service_account_enabled (bool): likewise.
         refresh_tokens (bool): whether to answer like the sample in GOPACS's manual, with a refresh token.
         token_requests (list[Exchange]): what came to paths below ``/realms/``; on record before it is answered.
         api_requests (list[Exchange]): what came to other paths; likewise.
@@ -133,7 +135,7 @@ class Sandbox(Realm):
         """A session with this client's credentials, to which the user's proxies, CA bundles and netrc do not matter.
 
         Args:
-            options: of :class:`GopacsSession`; they win over the sandbox's.
+            options: of :class:`~gopacs_session.GopacsSession`; they win over the sandbox's.
         """
         own = {"client_id": self.client_id, "client_secret": self.client_secret, "environment": self.environment}
         session = GopacsSession(**{**own, **options})
