@@ -11,6 +11,8 @@ import gopacs_session.grant
 import gopacs_session.tokens
 from gopacs_session.sandbox import Sandbox
 
+pytest.register_assert_rewrite("contract")
+
 USER_SETTINGS = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 

@@ -1,0 +1,168 @@
+"""What `import gopacs_session` gives, and which module may know which."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import gopacs_session
+
+PUBLIC_NAMES = {
+    "ACCEPTANCE",
+    "PRODUCTION",
+    "AuthorizationServerError",
+    "ConfigurationError",
+    "Environment",
+    "GopacsSession",
+    "GopacsSessionError",
+    "InvalidClientError",
+    "TokenRequestError",
+    "WrongEnvironmentError",
+}
+
+PACKAGE = Path(gopacs_session.__file__).parent
+
+COMMAND = {"cli", "demo", "__main__"}
+
+# What each room, a module or a folder, may not reach by whatever way.
+OUT_OF_REACH = {
+    "environments": {"token_response", "tokens", "grant", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "tokens": {"grant", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "grant": {"tokens", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "auth": {"grant", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "session": {"sandbox", "pytest_plugin", *COMMAND},
+    "__init__": {"sandbox", "pytest_plugin", *COMMAND},
+    "sandbox": {"pytest_plugin", *COMMAND},
+    "pytest_plugin": COMMAND,
+}
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+def test_the_exported_names() -> None:
+    """The package exports exactly its public names, and its version."""
+    names = {n for n, value in vars(gopacs_session).items() if n[0] != "_" and not isinstance(value, ModuleType)}
+    assert names == PUBLIC_NAMES
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", gopacs_session.__version__)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC_NAMES))
+def test_every_exported_name_explains_itself(name: str) -> None:
+    """help() on each public name says something of its own."""
+    assert getattr(gopacs_session, name).__doc__
+
+
+def test_importing_the_package_brings_no_sandbox_and_no_command() -> None:
+    """A program that imports gopacs_session pays neither for the sandbox, nor for trustme, nor for the command line."""
+    loaded = set(run("import gopacs_session, sys; print(*sys.modules)").split())
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("gopacs_session.")}
+    assert {"session", "grant", "tokens"} <= rooms
+    assert rooms.isdisjoint({"sandbox", "pytest_plugin", *COMMAND})
+    assert loaded.isdisjoint({"trustme", "pytest"})
+
+
+def test_importing_the_package_prints_and_warns_of_nothing() -> None:
+    """Importing it is silent, and leaves the logging of the program that does so alone."""
+    assert run("import logging, gopacs_session; assert not logging.root.handlers") == ""
+
+
+def run(code: str) -> str:
+    """What a fresh interpreter, to which warnings are errors, prints."""
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-W", "error", "-c", code]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert process.stderr == ""
+    return process.stdout
+
+
+def imports(file: Path) -> Iterator[str]:
+    """The full names of what a module of ours imports, also within functions."""
+    package = ("gopacs_session", *file.parts[:-1])
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+
+
+def tree(file: Path) -> ast.Module:
+    return ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+
+
+def room(file: Path) -> str:
+    return file.parts[0].removesuffix(".py")
+
+
+def rooms_beside(file: Path) -> set[str]:
+    """The other rooms of the package that a module imports from."""
+    ours = {name.split(".")[1] for name in imports(file) if name.startswith("gopacs_session.")}
+    known = {room(file) for file in FILES}
+    return {name if name in known else "__init__" for name in ours} - {room(file)}
+
+
+GRAPH: dict[str, set[str]] = {}
+for file in FILES:
+    GRAPH.setdefault(room(file), set()).update(rooms_beside(file))
+
+
+def within_reach(room: str) -> set[str]:
+    """The rooms that one imports, and those that these import, and so on."""
+    reached: set[str] = set()
+    waiting = {room}
+    while waiting:
+        reached |= waiting
+        waiting = set().union(*(GRAPH[name] for name in waiting)) - reached
+    return reached
+
+
+def test_the_exceptions_know_nobody() -> None:
+    """The errors need nothing else of the package, and the environments nothing but the errors."""
+    assert GRAPH["exceptions"] == set()
+    assert GRAPH["environments"] == {"exceptions"}
+
+
+@pytest.mark.parametrize("room", OUT_OF_REACH)
+def test_imports_go_one_way(room: str) -> None:
+    """A room reaches none that stands above or beside it in the design: cli, sandbox, session, tokens and grant."""
+    assert within_reach(room).isdisjoint(OUT_OF_REACH[room])
+
+
+def test_imports_go_in_no_circle() -> None:
+    """No room, the command line's included, imports one that imports it, were it over others."""
+    graphlib.TopologicalSorter(GRAPH).prepare()
+
+
+LIBRARY = within_reach("__init__") | within_reach("sandbox") | within_reach("pytest_plugin")
+
+
+@pytest.mark.parametrize(
+    "room, foreign",
+    [
+        ("environments", "requests|urllib3|oauthlib|requests_oauthlib|socket|http|os"),
+        ("token_response", "requests|urllib3|oauthlib|requests_oauthlib|socket|http|threading|os"),
+        ("tokens", "requests|urllib3|oauthlib|requests_oauthlib|socket|http|urllib|os"),
+        ("grant", "threading|os"),
+    ],
+)
+def test_each_room_has_its_own_subject(room: str, foreign: str) -> None:
+    """Environments know no network, tokens no HTTP, and the grant no threads."""
+    assert not [name for name in imports(Path(f"{room}.py")) if re.match(rf"({foreign})\b", name)]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if room(file) in LIBRARY], ids=str)
+def test_only_the_command_prints_or_reads_its_arguments(file: Path) -> None:
+    """Outside the command line nothing is printed, and nothing read from sys.argv."""
+    for node in ast.walk(tree(file)):
+        assert not (isinstance(node, ast.Name) and node.id in ("print", "input"))
+        assert not (isinstance(node, ast.Attribute) and node.attr in ("argv", "stdout", "stderr"))

@@ -1,0 +1,891 @@
+"""The client credentials grant: what is sent for a token, how often, and what becomes of each answer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from requests.adapters import HTTPAdapter
+from servers import TOKEN, Answer, Authority, Proxy, RawServer, chunked, http, proxying, raw, reset
+
+from gopacs_session import (
+    AuthorizationServerError,
+    Environment,
+    GopacsSession,
+    InvalidClientError,
+    TokenRequestError,
+)
+from gopacs_session.sandbox import Sandbox
+
+SECRETS = ["+/%&= ü€", "%2B%20", "a+b c", " padded ", '"quoted"\\', "a;b#c?d&e=f", "\U0001f511\u05d0", "x" * 5000]
+TRANSIENT = [429, 500, 502, 503, 504]
+REDIRECTS = [301, 302, 303, 307, 308]
+GOOD = {"access_token": "abc", "expires_in": 300, "token_type": "Bearer"}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def session(sandbox: Sandbox) -> Iterator[GopacsSession]:
+    with sandbox.session() as session:
+        yield session
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with proxying() as proxy:
+        yield proxy
+
+
+def form(sandbox: Sandbox) -> dict[str, list[str]]:
+    """The fields of the last token request."""
+    return parse_qs(sandbox.token_requests[-1].body.decode("ascii"), keep_blank_values=True, strict_parsing=True)
+
+
+def client_of(server: RawServer, authority: Authority, **options: Any) -> GopacsSession:
+    session = GopacsSession("client", "the-secret", server.environment, **options)
+    session.verify = authority.ca_file
+    return session
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_costs_one_form_post(sandbox: Sandbox, session: GopacsSession) -> None:
+    """The token request is one POST of a form, with the credentials in its body, that asks for JSON."""
+    session.get(f"{sandbox.api_url}/participants", params={"q": "1"})
+    [exchange] = sandbox.token_requests
+    assert (exchange.method, exchange.query) == ("POST", "")
+    assert sandbox.environment.token_url.endswith(exchange.path)
+    assert exchange.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert exchange.headers["Accept"] == "application/json"
+    assert exchange.authorization is None
+    assert form(sandbox) == {
+        "grant_type": ["client_credentials"],
+        "client_id": [sandbox.client_id],
+        "client_secret": [sandbox.client_secret],
+    }
+
+
+def test_nothing_of_the_users_goes_with_it(sandbox: Sandbox, session: GopacsSession) -> None:
+    """The params, headers, cookies, auth and hooks of session and call, and netrc, stay out of the token request."""
+    Path(os.environ["NETRC"]).write_text("machine localhost login users-own password users-own\n")
+    seen: list[str | None] = []
+
+    def hook(response: requests.Response, **_: Any) -> None:
+        seen.append(response.request.path_url)
+
+    session.params = {"users-own": "1"}
+    session.headers.update({"X-Own": "users-own", "User-Agent": "users-own", "Accept": "text/users-own"})
+    session.headers.update({"Authorization": "users-own", "Cookie": "users-own=1", "Content-Type": "users-own"})
+    session.cookies.set("users-own", "1")
+    session.hooks["response"].append(hook)
+    own = {"X-Other": "users-own"}
+    session.post(
+        f"{sandbox.api_url}/x", b"body", params=own, headers=own, cookies=own, hooks={"response": [hook]}, timeout=9
+    )
+    session.auth = ("users-own", "users-own")
+    session.fetch_token()
+    for exchange in sandbox.token_requests:
+        assert "users-own" not in f"{dict(exchange.headers)} {exchange.query} {exchange.body!r}"
+        assert {"Authorization", "Cookie"}.isdisjoint(exchange.headers)
+    assert len(sandbox.token_requests) == 2
+    assert set(seen) == {"/x?users-own=1&X-Other=users-own"}
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=ascii)
+def test_any_secret_arrives_intact(secret: str) -> None:
+    """A client id and secret of reserved, padded or non-Latin characters arrive as they are, in UTF-8."""
+    with Sandbox(client_id=f"id {secret}", client_secret=secret) as sandbox, sandbox.session() as session:
+        assert session.get(sandbox.api_url).status_code == 200
+        assert form(sandbox)["client_secret"] == [secret]
+        assert form(sandbox)["client_id"] == [f"id {secret}"]
+
+
+@pytest.mark.parametrize(
+    "scope, sent",
+    [
+        (None, None),
+        ("", None),
+        ([], None),
+        ("email", ["email"]),
+        ("openid email", ["openid email"]),
+        (["openid", "email"], ["openid email"]),
+        (("openid", "email"), ["openid email"]),
+        ({"email"}, ["email"]),
+    ],
+)
+def test_the_scope_is_sent_if_there_is_one(sandbox: Sandbox, scope: Any, sent: list[str] | None) -> None:
+    """Scopes are sent as a list with spaces between, on each renewal; an answer with other scopes is as good as any."""
+    with sandbox.session(scope=scope) as session:
+        session.get(sandbox.api_url)
+        assert form(sandbox).get("scope") == sent
+        assert session.fetch_token()["scope"] != sent
+        assert form(sandbox).get("scope") == sent
+
+
+def test_a_secret_from_a_callable_is_asked_for_each_time(sandbox: Sandbox) -> None:
+    """A callable client_secret is called for every token request, so that a rotated secret is picked up."""
+    vault = iter(["first", "second"])
+    with sandbox.session(client_secret=lambda: next(vault)) as session:
+        for secret in "first", "second":
+            sandbox.client_secret = secret
+            session.fetch_token()
+            assert form(sandbox)["client_secret"] == [secret]
+
+
+@pytest.mark.parametrize("answer", [None, "", "  ", b"bytes", 1, KeyError("vault"), StopIteration()], ids=repr)
+def test_a_callable_that_gives_no_secret_is_a_token_request_error(sandbox: Sandbox, answer: Any) -> None:
+    """When the client_secret callable fails, or returns no text, nothing is sent anywhere."""
+
+    def vault() -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with sandbox.session(client_secret=vault) as session, pytest.raises(TokenRequestError, match="client_secret"):
+        session.get(sandbox.api_url)
+    assert sandbox.token_requests == sandbox.api_requests == []
+
+
+# -- what carries it ---------------------------------------------------------------------------------------------------
+
+
+class Recording(HTTPAdapter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[tuple[str | None, str | None]] = []
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        self.sent.append((request.method, request.url))
+        return super().send(request, *args, **kwargs)
+
+
+@pytest.fixture
+def bare(sandbox: Sandbox) -> Iterator[GopacsSession]:
+    """A session that doesn't know the sandbox's certificate yet."""
+    with GopacsSession(sandbox.client_id, sandbox.client_secret, sandbox.environment) as bare:
+        yield bare
+
+
+def test_a_mounted_adapter_carries_it(sandbox: Sandbox, bare: GopacsSession) -> None:
+    """An adapter that the user mounts for the authorization server's host sends the token request."""
+    adapter = Recording()
+    bare.verify = sandbox.ca_file
+    bare.mount("https://localhost", adapter)
+    bare.get(f"{sandbox.api_url}/x")
+    assert adapter.sent == [("POST", sandbox.environment.token_url), ("GET", f"{sandbox.api_url}/x")]
+
+
+def test_verify_holds_for_it(sandbox: Sandbox, bare: GopacsSession, pauses: list[float]) -> None:
+    """The session's verify decides whom the secret is sent to: without the right CA no token request arrives."""
+    with pytest.raises(AuthorizationServerError, match="CA bundle"):
+        bare.get(sandbox.api_url)
+    assert sandbox.token_requests == []
+    bare.verify = sandbox.ca_file
+    assert bare.get(sandbox.api_url).status_code == 200
+
+
+def test_a_verify_of_false_holds_for_it(sandbox: Sandbox, bare: GopacsSession) -> None:
+    """Who switches the verification off for the session gets urllib3's warning for the token request, and a token."""
+    bare.verify = False
+    with pytest.warns(Warning, match="Unverified HTTPS request"):
+        assert bare.fetch_token()
+
+
+@pytest.mark.usefixtures("pauses")
+def test_cert_goes_with_it(authority: Authority) -> None:
+    """The session's client certificate is shown to a token endpoint that asks for one."""
+    with authority.server(raw(http(TOKEN)), client_certificates=True) as server:
+        session = client_of(server, authority)
+        with pytest.raises(AuthorizationServerError):
+            session.fetch_token()
+        session.cert = authority.client_file
+        session.fetch_token()
+        session.close()
+    [certificate] = server.client_certificates
+    assert (("commonName", "the client"),) in certificate["subject"]
+
+
+def test_proxies_carry_it(sandbox: Sandbox, bare: GopacsSession, proxy: Proxy) -> None:
+    """The token request goes through the session's proxies, with the credentials that they want."""
+    bare.verify = sandbox.ca_file
+    bare.proxies = {"https": proxy.url.replace("//", "//user:password@")}
+    bare.fetch_token()
+    assert proxy.connects == [("CONNECT", sandbox.api_url.removeprefix("https://"))]
+    assert str(proxy.authorizations[0]).startswith("Basic ")
+    assert len(sandbox.token_requests) == 1
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_the_environments_proxies_carry_it(
+    sandbox: Sandbox, bare: GopacsSession, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The proxies of the process's environment carry the token request, unless NO_PROXY exempts its host."""
+    monkeypatch.setenv(name, proxy.url)
+    bare.verify = sandbox.ca_file
+    bare.fetch_token()
+    assert len(proxy.connects) == 1
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    bare.fetch_token()
+    assert len(proxy.connects) == 1
+    assert len(sandbox.token_requests) == 2
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_environments_ca_bundle_holds_for_it(
+    sandbox: Sandbox, bare: GopacsSession, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The CA bundle of the process's environment is trusted for the token request."""
+    monkeypatch.setenv(name, sandbox.ca_file)
+    assert bare.fetch_token()
+
+
+def test_without_trust_env_the_environment_is_ignored(
+    sandbox: Sandbox, bare: GopacsSession, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With trust_env switched off neither the environment's proxies nor its CA bundle count for the token request."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    bare.trust_env = False
+    bare.verify = sandbox.ca_file
+    assert bare.fetch_token()
+    assert proxy.connects == []
+
+
+def test_cookies_of_the_token_endpoint_are_not_kept(sandbox: Sandbox, session: GopacsSession) -> None:
+    """A cookie that the authorization server sets comes back neither to it nor to the API."""
+    sandbox.answer_next_token_requests(1, 200, body=GOOD, headers={"Set-Cookie": "load-balancer=1; Path=/"})
+    session.fetch_token()
+    session.get(sandbox.api_url)
+    session.fetch_token()
+    assert all("Cookie" not in exchange.headers for exchange in [*sandbox.token_requests, *sandbox.api_requests])
+
+
+# -- redirects ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Sandbox]:
+    with Sandbox() as elsewhere:
+        yield elsewhere
+
+
+@pytest.mark.parametrize("status", [300, *REDIRECTS, 304, 305, 306])
+def test_redirects_of_the_token_endpoint_are_never_followed(
+    sandbox: Sandbox, session: GopacsSession, elsewhere: Sandbox, status: int
+) -> None:
+    """A redirect of the token endpoint is an error, and the secret arrives nowhere else."""
+    elsewhere.trust(session)
+    path = "/realms/gopacs/protocol/openid-connect/token/elsewhere"
+    host = elsewhere.api_url.removeprefix("https:")
+    locations = [f"https:{host}{path}", f"http:{host}{path}", f"{host}{path}", path]
+    for location in locations:
+        sandbox.answer_next_token_requests(1, status, headers={"Location": location})
+        with pytest.raises(TokenRequestError) as refusal:
+            session.get(sandbox.api_url, allow_redirects=True)
+        assert type(refusal.value) is TokenRequestError
+        assert refusal.value.status_code == status
+    assert elsewhere.token_requests == elsewhere.api_requests == sandbox.api_requests == []
+    assert len(sandbox.token_requests) == len(locations)
+
+
+# -- tries -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", TRANSIENT)
+def test_transient_answers_are_tried_three_times(
+    sandbox: Sandbox, session: GopacsSession, pauses: list[float], status: int
+) -> None:
+    """429, 500, 502, 503 and 504 cost three tries in all, with a pause before each further one."""
+    sandbox.answer_next_token_requests(99, status)
+    with pytest.raises(AuthorizationServerError) as failure:
+        session.get(sandbox.api_url)
+    assert failure.value.status_code == status
+    assert len(sandbox.token_requests) == 3
+    assert len(pauses) == 2
+    assert sandbox.api_requests == []
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+@pytest.mark.parametrize("status", TRANSIENT)
+def test_the_second_or_third_try_may_succeed(
+    sandbox: Sandbox, session: GopacsSession, pauses: list[float], status: int, failures: int
+) -> None:
+    """A token endpoint that recovers in time goes unnoticed by the caller, and each try has the same form."""
+    sandbox.answer_next_token_requests(failures, status)
+    assert session.get(sandbox.api_url).status_code == 200
+    assert len(sandbox.token_requests) == failures + 1
+    assert len({exchange.body for exchange in sandbox.token_requests}) == 1
+    assert len(pauses) == failures
+
+
+def test_pauses_grow_and_vary(sandbox: Sandbox, session: GopacsSession, pauses: list[float]) -> None:
+    """The second pause is longer than the first, both stay short, and none is quite like another."""
+    sandbox.answer_next_token_requests(30, 503)
+    for _ in range(10):
+        with pytest.raises(AuthorizationServerError):
+            session.fetch_token()
+    first, second = pauses[::2], pauses[1::2]
+    assert all(0.05 < one <= another < 5 for one, another in zip(first, second, strict=True))
+    assert len(set(first)) == len(set(second)) == 10
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "header, pause",
+    [("0", 0), ("1", 1), ("3", 3), (" 2 ", 2), ("5", 5), ("6", 5), ("86400", 5), ("9" * 400, 5), ("9" * 5000, 5)],
+    ids=lambda value: str(value)[:9],
+)
+def test_retry_after_in_seconds_is_honoured_up_to_5(
+    sandbox: Sandbox, session: GopacsSession, pauses: list[float], status: int, header: str, pause: float
+) -> None:
+    """The pause is as long as the server asks, but at most 5 s."""
+    sandbox.answer_next_token_requests(2, status, headers={"Retry-After": header})
+    session.fetch_token()
+    assert pauses == [pause, pause]
+
+
+@pytest.mark.parametrize(
+    "ahead, least, most", [(3, 1.5, 3), (60, 5, 5), (10**9, 5, 5), (0, 0, 0), (-60, 0, 0), (-(10**9), 0, 0)]
+)
+def test_retry_after_as_a_date_is_honoured_up_to_5(
+    sandbox: Sandbox, session: GopacsSession, pauses: list[float], ahead: int, least: float, most: float
+) -> None:
+    """A Retry-After that is a date makes the pause last until then, but at most 5 s; a past one asks for none."""
+    date = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=ahead), usegmt=True)
+    sandbox.answer_next_token_requests(1, 503, headers={"Retry-After": date})
+    session.fetch_token()
+    assert least <= pauses[0] <= most
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "soon",
+        "-1",
+        "1.5",
+        "1e3",
+        "nan",
+        "inf",
+        "0x10",
+        "1,2",
+        "\u00b2",
+        "\u00bd",
+        "None",
+        "5 s",
+        "Mon, 99 Foo",
+        "Fri, 31 Dec 99999 23:59:59 GMT",
+        "Sun, 06 Nov 1994 08:49:37",
+        "Mon, 01 Jan 0001 00:00:00 -0000",
+        "\x01",
+    ],
+    ids=ascii,
+)
+def test_a_retry_after_that_makes_no_sense_does_no_harm(
+    sandbox: Sandbox, session: GopacsSession, pauses: list[float], header: str
+) -> None:
+    """A malformed Retry-After leaves a pause of at most 5 s, and the next try its chance."""
+    sandbox.answer_next_token_requests(1, 503, headers={"Retry-After": header})
+    session.fetch_token()
+    assert len(pauses) == 1
+    assert 0 <= pauses[0] <= 5
+
+
+def test_the_error_tells_how_long_the_server_asked_to_wait(
+    sandbox: Sandbox, session: GopacsSession, pauses: list[float]
+) -> None:
+    """retry_after is what the last answer's Retry-After says, not only the part of it that was honoured."""
+    sandbox.answer_next_token_requests(2, 503)
+    sandbox.answer_next_token_requests(1, 429, headers={"Retry-After": "120"})
+    with pytest.raises(AuthorizationServerError) as failure:
+        session.fetch_token()
+    assert (failure.value.status_code, failure.value.retry_after) == (429, 120)
+
+
+def test_an_unreachable_server_is_tried_three_times(pauses: list[float]) -> None:
+    """A refused connection costs three tries, and is an AuthorizationServerError without a status."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    environment = Environment("own", f"https://127.0.0.1:{port}/token", ("127.0.0.1",))
+    with (
+        GopacsSession("client", "secret", environment) as session,
+        pytest.raises(AuthorizationServerError) as failure,
+    ):
+        session.get(f"https://127.0.0.1:{port}/api")
+    assert failure.value.status_code is None
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize("token_timeout", [0.3, (10, 0.05)])
+def test_a_silent_server_is_given_up_after_token_timeout(
+    sandbox: Sandbox, pauses: list[float], token_timeout: Any
+) -> None:
+    """Each try waits for token_timeout, whatever the session's and the call's own timeouts are."""
+    with (
+        sandbox.session(token_timeout=token_timeout, timeout=None) as session,
+        sandbox.hold_token_requests(),
+        pytest.raises(AuthorizationServerError) as failure,
+    ):
+        session.get(sandbox.api_url, timeout=60)
+    assert failure.value.status_code is None
+    sandbox.wait_for_token_requests(3)
+    assert len(sandbox.token_requests) == 3
+    assert len(pauses) == 2
+    assert sandbox.api_requests == []
+
+
+BROKEN: dict[str, Answer] = {
+    "reset": reset,
+    "closed": raw(b""),
+    "no HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "half a status line": raw(b"HTTP/1.1 2"),
+    "half a body": raw(http(TOKEN, "Content-Length: 4096")),
+    "no body": raw(http(b"", "Content-Length: 78")),
+    "half a chunk": raw(http(b"fff\r\n" + TOKEN, "Transfer-Encoding: chunked")),
+    "no last chunk": raw(http(b"%x\r\n%s\r\n" % (len(TOKEN), TOKEN), "Transfer-Encoding: chunked")),
+    "a chunk of nonsense": raw(http(b"soon\r\n" + TOKEN, "Transfer-Encoding: chunked")),
+    "no gzip": raw(http(TOKEN, "Content-Encoding: gzip", f"Content-Length: {len(TOKEN)}")),
+    "no deflate": raw(http(TOKEN, "Content-Encoding: deflate", f"Content-Length: {len(TOKEN)}")),
+    "a header without end": raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
+    "headers without end": raw(b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 1000 + b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_answers_are_tried_three_times(authority: Authority, pauses: list[float], kind: str) -> None:
+    """An answer that is reset, cut off or garbled on its way costs three tries."""
+    with (
+        authority.server(BROKEN[kind]) as server,
+        client_of(server, authority) as session,
+        pytest.raises(AuthorizationServerError),
+    ):
+        session.fetch_token()
+    assert len(server.requests) == 3
+    assert len(pauses) == 2
+    assert len({request.partition(b"\r\n\r\n")[2] for request in server.requests}) == 1
+
+
+@pytest.mark.parametrize("kind", ["reset", "half a body", "no gzip"])
+def test_a_whole_answer_after_broken_ones_is_good(authority: Authority, pauses: list[float], kind: str) -> None:
+    """The third try's token is used, as if nothing had been."""
+    script = [BROKEN[kind], BROKEN[kind], raw(http(TOKEN))]
+    with authority.server(*script) as server, client_of(server, authority) as session:
+        assert session.fetch_token()["access_token"] == "from-the-raw-server"
+    assert len(server.requests) == 3
+
+
+def test_refused_by_the_proxy(sandbox: Sandbox, bare: GopacsSession, proxy: Proxy, pauses: list[float]) -> None:
+    """A proxy that wants other credentials is an AuthorizationServerError that does not show those it got."""
+    proxy.refusal = "407 Proxy Authentication Required"
+    bare.proxies = {"https": proxy.url.replace("//", "//user:the-proxys-password@")}
+    with pytest.raises(AuthorizationServerError, match="proxy") as failure:
+        bare.fetch_token()
+    assert "the-proxys-password" not in str(failure.value)
+    assert len(proxy.connects) == 3
+    assert len(pauses) == 2
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+BAD_CREDENTIALS = "Invalid client or Invalid client credentials"
+SET_UP: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # What is changed at the sandbox, and in the session.
+    "wrong secret": ({}, {"client_secret": "wrong"}),
+    "unknown client": ({}, {"client_id": "unknown"}),
+    "disabled client": ({"client_enabled": False}, {}),
+    "service account off": ({"service_account_enabled": False}, {}),
+    "bad scope": ({}, {"scope": "email nonsense"}),
+}
+
+
+@pytest.mark.parametrize(
+    "case, kind, status, error, description",
+    [
+        ("wrong secret", InvalidClientError, 401, "unauthorized_client", BAD_CREDENTIALS),
+        ("unknown client", InvalidClientError, 401, "invalid_client", BAD_CREDENTIALS),
+        ("disabled client", InvalidClientError, 401, "invalid_client", BAD_CREDENTIALS),
+        (
+            "service account off",
+            InvalidClientError,
+            401,
+            "unauthorized_client",
+            "Client not enabled to retrieve service account",
+        ),
+        ("bad scope", TokenRequestError, 400, "invalid_scope", "Invalid scopes: email nonsense"),
+    ],
+)
+def test_keycloaks_refusals(
+    sandbox: Sandbox,
+    pauses: list[float],
+    case: str,
+    kind: type[TokenRequestError],
+    status: int,
+    error: str,
+    description: str,
+) -> None:
+    """A refusal is told by its type, status, error and description, after one try, and nothing is sent to the API."""
+    at_the_sandbox, options = SET_UP[case]
+    for name, value in at_the_sandbox.items():
+        setattr(sandbox, name, value)
+    with sandbox.session(**options) as session, pytest.raises(kind) as refusal:
+        session.get(sandbox.api_url)
+    assert type(refusal.value) is kind
+    assert (refusal.value.status_code, refusal.value.error) == (status, error)
+    assert refusal.value.description == description
+    assert len(sandbox.token_requests) == 1
+    assert pauses == sandbox.api_requests == []
+
+
+@pytest.mark.parametrize(
+    "status, error, description, kind",
+    [
+        (400, "invalid_client", BAD_CREDENTIALS, InvalidClientError),
+        (400, "unauthorized_client", "Client not allowed for direct access grants", InvalidClientError),
+        (403, "unauthorized_client", None, InvalidClientError),
+        (400, "invalid_request", "Missing form parameter: grant_type", TokenRequestError),
+        (400, "invalid_request", "duplicated parameter", TokenRequestError),
+        (400, "unsupported_grant_type", "Unsupported grant_type", TokenRequestError),
+        (400, "missingNormalization", "Request path not normalized", TokenRequestError),
+        (403, "access_denied", "Realm not enabled", TokenRequestError),
+        (404, "HTTP 404 Not Found", None, TokenRequestError),
+        (404, "Realm does not exist", None, TokenRequestError),
+        (405, "HTTP 405 Method Not Allowed", None, TokenRequestError),
+        (401, None, None, TokenRequestError),
+        (501, "not_implemented", None, AuthorizationServerError),
+        (599, None, "A proxy's own", AuthorizationServerError),
+    ],
+)
+def test_other_refusals(
+    sandbox: Sandbox,
+    session: GopacsSession,
+    pauses: list[float],
+    status: int,
+    error: str | None,
+    description: str | None,
+    kind: type[TokenRequestError],
+) -> None:
+    """Whatever else a server refuses with is told as it came, and is not tried again."""
+    body = {"error": error, "error_description": description}
+    sandbox.answer_next_token_requests(1, status, body={k: v for k, v in body.items() if v is not None})
+    with pytest.raises(kind) as refusal:
+        session.get(sandbox.api_url)
+    assert type(refusal.value) is kind
+    assert (refusal.value.status_code, refusal.value.error) == (status, error)
+    assert refusal.value.description == description
+    assert len(sandbox.token_requests) == 1
+    assert pauses == sandbox.api_requests == []
+
+
+def test_a_wrong_realm_is_told(sandbox: Sandbox) -> None:
+    """A token_url that leads to an unknown realm is a TokenRequestError with Keycloak's own words."""
+    environment = Environment("own", sandbox.environment.token_url.replace("/gopacs/", "/other/"), ("localhost",))
+    with sandbox.session(environment=environment) as session, pytest.raises(TokenRequestError) as refusal:
+        session.get(sandbox.api_url)
+    assert (refusal.value.status_code, refusal.value.error) == (404, "Realm does not exist")
+
+
+def test_a_refused_client_can_be_mended(sandbox: Sandbox, session: GopacsSession) -> None:
+    """After a refusal the next request asks again, and succeeds once the client is enabled."""
+    sandbox.client_enabled = False
+    with pytest.raises(InvalidClientError):
+        session.get(sandbox.api_url)
+    sandbox.client_enabled = True
+    assert session.get(sandbox.api_url).status_code == 200
+
+
+# -- nonsense ----------------------------------------------------------------------------------------------------------
+
+
+def token(**changes: Any) -> bytes:
+    return json.dumps({**GOOD, **changes}).encode()
+
+
+NO_TOKENS = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    1.5,
+    [],
+    ["abc"],
+    {},
+    {"abc": 1},
+    "",
+    " ",
+    "a\r\nX-Evil: 1",
+    "a\nb",
+    "abc\r\n",
+    "\r\nabc",
+    "a\rb",
+    "a\0b",
+    "a\tb",
+    "abc ",
+    " abc",
+    "a\x7fb",
+    "\x1b[31m",
+    "\u00e9",
+    "\u20ac",
+    "a\u2028b",
+    "\ud800",
+    "\U0001f511",
+    "abc\u00a0",
+    "\ufeffabc",
+]
+OTHER_TYPES: list[Any] = [
+    "mac",
+    "DPoP",
+    "Basic",
+    "",
+    "Bearer ",
+    "Bearer\r\n",
+    None,
+    True,
+    1,
+    [],
+    ["Bearer"],
+    {},
+    "\u0299earer",
+    "N_A",
+]
+NONSENSE: dict[str, bytes] = {
+    "HTML": b"<!DOCTYPE html><html><body>Log in</body></html>",
+    "null": b"null",
+    "an empty list": b"[]",
+    "a token in a list": b"[" + token() + b"]",
+    "an empty object": b"{}",
+    "a number": b"42",
+    "an infinite number": b"1e400",
+    "NaN": b"NaN",
+    "a string": b'"access_token"',
+    "true": b"true",
+    "nothing": b"",
+    "white space": b" \r\n",
+    "NUL": b"\0" * 100,
+    "invalid UTF-8": b'{"access_token": "\xff\xfe", "token_type": "Bearer"}',
+    "a lone UTF-8 continuation": token().replace(b"abc", b"a\x80c"),
+    "half an object": token()[:-1],
+    "two objects": token() * 2,
+    "a form": b"access_token=abc&token_type=Bearer",
+    "nested lists": b"[" * 100_000 + b"]" * 100_000,
+    "nested objects": b'{"access_token":' * 100_000 + b"1" + b"}" * 100_000,
+    "a nested token": b'{"token_type":"Bearer","access_token":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "lists without end": b"[" * 100_000,
+    "no token": json.dumps({"token_type": "Bearer"}).encode(),
+    "an error beside the token": token(error="invalid_scope"),
+    **{f"a token of {value!a}": token(access_token=value) for value in NO_TOKENS},
+    **{f"a token_type of {value!a}": token(token_type=value) for value in OTHER_TYPES},
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_nonsense_is_a_token_request_error(
+    sandbox: Sandbox, session: GopacsSession, pauses: list[float], kind: str
+) -> None:
+    """Nonsense with status 200 is a TokenRequestError, is not tried again, and no API request is sent."""
+    sandbox.answer_next_token_requests(1, 200, body=NONSENSE[kind], headers={"Content-Type": "application/json"})
+    with pytest.raises(TokenRequestError) as refusal:
+        session.get(sandbox.api_url)
+    assert refusal.value.status_code == 200
+    assert sandbox.api_requests == pauses == []
+    assert not session.authorized
+    assert session.get(sandbox.api_url).status_code == 200
+    assert len(sandbox.token_requests) == 2
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 205, 206, 226, 299, 400, 402, 403, 404, 408, 410, 418, 425, 499])
+def test_any_status_but_200_is_a_token_request_error(
+    sandbox: Sandbox, session: GopacsSession, pauses: list[float], status: int
+) -> None:
+    """Whatever the body, a status other than 200 brings no token, and no API request is sent."""
+    for body in b"", token(), b"null", b"<html>", b"[" * 100_000:
+        sandbox.answer_next_token_requests(1, status, body=body)
+        with pytest.raises(TokenRequestError) as refusal:
+            session.get(sandbox.api_url)
+        assert type(refusal.value) is TokenRequestError
+        assert refusal.value.status_code == status
+    assert len(sandbox.token_requests) == 5
+    assert sandbox.api_requests == pauses == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"token_type": "bearer"},
+        {"token_type": "BEARER"},
+        {"token_type": "bEaReR"},
+        {"access_token": "~!#$%&'()*+,-./:;"},
+        {"access_token": "x" * 20_000},
+        {"error": None},
+        {"scope": None},
+        {"extra": {"deep": [1]}},
+        {"not-before-policy": 0},
+    ],
+    ids=lambda changes: ascii(changes)[:30],
+)
+def test_answers_that_are_good_enough(sandbox: Sandbox, session: GopacsSession, changes: dict[str, Any]) -> None:
+    """Bearer in any case, and any printable token, is sent to the API as it came."""
+    sandbox.answer_next_token_requests(1, 200, body=GOOD | changes)
+    assert session.get(sandbox.api_url).status_code == 200
+    assert sandbox.api_requests[0].authorization == f"Bearer {(GOOD | changes)['access_token']}"
+
+
+def test_the_manuals_sample_answer(sandbox: Sandbox, session: GopacsSession) -> None:
+    """An answer with a refresh token and a lower-case bearer is as good, and the refresh token is never sent."""
+    sandbox.refresh_tokens = True
+    session.get(sandbox.api_url)
+    refresh_token = session.fetch_token()["refresh_token"]
+    session.fetch_token()
+    assert all(refresh_token.encode() not in exchange.body for exchange in sandbox.token_requests)
+    assert form(sandbox)["grant_type"] == ["client_credentials"]
+
+
+def test_an_answer_in_many_small_chunks_is_whole(authority: Authority) -> None:
+    """However the server cuts its answer into chunks, all of it is read."""
+    answer = chunked(bytes([byte]) for byte in TOKEN)
+    with authority.server(answer) as server, client_of(server, authority) as session:
+        assert session.fetch_token()["access_token"] == "from-the-raw-server"
+
+
+@pytest.mark.parametrize("headers", [[], ["Content-Encoding: gzip"]], ids=["plain", "zipped"])
+def test_an_answer_without_end_is_cut(authority: Authority, headers: list[str]) -> None:
+    """An endless answer, zipped or not, is given up after a while with a TokenRequestError."""
+    part = gzip.compress(b" " * 10_000_000) if headers else b" " * 65536
+    with (
+        authority.server(chunked(repeat(part, 2000), *headers)) as server,
+        client_of(server, authority) as session,
+        pytest.raises(TokenRequestError),
+    ):
+        session.fetch_token()
+    assert server.sent < 20_000_000
+
+
+def dripping(head: bytes, part: bytes) -> Answer:
+    """An answer that ends only after 10 s, and always has a little more to tell in time."""
+
+    def answer(_: bytes) -> Iterator[bytes]:
+        yield head
+        for _pause in range(5000):
+            threading.Event().wait(0.002)
+            yield part
+
+    return answer
+
+
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize("kind", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
+def test_an_answer_that_drips_is_given_up(authority: Authority, kind: str) -> None:
+    """A server that sends its answer byte by byte is given up, for each try, soon after token_timeout."""
+    answer = dripping(http(b"", kind), b"1\r\n \r\n" if "chunked" in kind else b" ")
+    started = time.perf_counter()
+    with (
+        authority.server(answer) as server,
+        client_of(server, authority, token_timeout=(10, 0.05)) as session,
+        pytest.raises(AuthorizationServerError),
+    ):
+        session.fetch_token()
+    assert len(server.requests) == 3
+    assert time.perf_counter() - started < 10
+
+
+UNNOTICED = {
+    "half a header": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "half a gzip": http(gzip.compress(TOKEN)[:40], "Content-Encoding: gzip", "Content-Length: 40"),
+    "half a body without a length": http(TOKEN[:40], "Connection: close"),
+    "another protocol": http(b"", "Upgrade: websocket", "Connection: Upgrade", status="101 Switching Protocols"),
+    "HTTP 0.9": TOKEN,
+}
+
+
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize("kind", UNNOTICED)
+def test_what_http_does_not_notice_brings_no_token(authority: Authority, kind: str) -> None:
+    """An answer that is broken in a way that passes for a whole one is a TokenRequestError."""
+    with (
+        authority.server(raw(UNNOTICED[kind])) as server,
+        client_of(server, authority) as session,
+        pytest.raises(TokenRequestError),
+    ):
+        session.fetch_token()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([*GOOD, "error", "error_description", "scope"])
+PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=20)
+TOKENS = st.fixed_dictionaries(
+    {"access_token": PRINTABLE | st.text(max_size=20) | JSON},
+    optional={"token_type": st.sampled_from(["Bearer", "bearer", "mac", 1]), "error": JSON, "expires_in": JSON},
+)
+BODIES = (
+    st.binary(max_size=200)
+    | (JSON | st.dictionaries(KEYS, JSON)).map(lambda value: json.dumps(value).encode())
+    | TOKENS.map(lambda value: json.dumps(value).encode())
+    | st.builds(token, access_token=PRINTABLE, expires_in=JSON)
+    | TOKENS.map(lambda value: json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass"))
+)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Content-Type": st.sampled_from(["application/json", "text/html; charset=nonsense", "\xff", ""]),
+        "Content-Encoding": st.sampled_from(["gzip", "deflate", "br", "identity", "nonsense", "gzip, gzip"]),
+        "Retry-After": st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=8),
+        "Location": st.sampled_from(["/", "http://[", "https://user@evil.example/", "\xff", ""]),
+        "WWW-Authenticate": st.sampled_from(["Basic", "Bearer error=", "Digest qop"]),
+        "Set-Cookie": st.sampled_from(["=", "a=b; Domain=evil.example", "\xff"]),
+        "Link": st.sampled_from(["<", "<https://evil.example>; rel=next"]),
+    },
+)
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # The list of pauses may well grow.
+)
+@given(status=st.integers(200, 599) | st.just(200), body=BODIES, headers=st.just({}) | HEADERS)
+def test_whatever_comes_is_a_token_or_a_token_request_error(
+    elsewhere: Sandbox, pauses: list[float], status: int, body: bytes, headers: dict[str, str]
+) -> None:
+    """Any bytes with any status are a TokenRequestError and no API request, or a token that arrives as it is."""
+    before = len(elsewhere.api_requests)
+    elsewhere.answer_next_token_requests(3, status, body=body, headers=headers)
+    elsewhere.answer_next_api_requests(1, 200)
+    try:
+        with elsewhere.session() as session:
+            session.get(elsewhere.api_url)
+    except TokenRequestError:
+        assert len(elsewhere.api_requests) == before
+    else:
+        assert status == 200
+        assert elsewhere.api_requests[-1].authorization == f"Bearer {json.loads(body)['access_token']}"
+        assert re.fullmatch("Bearer [\x20-\x7e]+", str(elsewhere.api_requests[-1].authorization))
+    finally:
+        elsewhere.answer_next_token_requests(0, 200)
+        elsewhere.answer_next_api_requests(0, 200)
