@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import requests
@@ -31,9 +32,17 @@ class Admin:
         self._http = plain_session(ca_file)
 
     def restore_realm(self) -> None:
-        """Bring the realm back to what realm.json says, with new keys; every token issued dies."""
-        self._call("DELETE")
-        self._send("POST", self._realms_url, json=self._realm)
+        """Bring realm and clients back to what realm.json says.
+
+        Its keys stay, whichever they are now, and so does the not-before of an account that was logged out.
+        """
+        self._change("", enabled=True, notBefore=0)
+        clients = {client["clientId"]: client for client in self._call("GET", "/clients").json()}
+        for client in self._realm["clients"]:
+            own = {"enabled": client.get("enabled", True), "secret": client["secret"], "notBefore": 0}
+            now = clients[client["clientId"]]
+            if own != {name: now[name] for name in own}:
+                self._change(f"/clients/{now['id']}", **own)
 
     def revoke_tokens(self, client_id: str | None = None) -> int:
         """Refuse all tokens the client, or the whole realm, got until now; return the not-before.
@@ -73,6 +82,19 @@ class Admin:
     def enable(self, client_id: str, enabled: bool = True) -> None:
         """Enable the client, or disable it."""
         self._change(self._client(client_id), enabled=enabled)
+
+    def enable_realm(self, enabled: bool = True) -> None:
+        """Enable the realm, or disable it."""
+        self._change("", enabled=enabled)
+
+    def events(self, client_id: str) -> Counter[str]:
+        """Count what the client did at the token endpoint: `CLIENT_LOGIN`, `REFRESH_TOKEN`, or these with `_ERROR`."""
+        events = self._call("GET", "/events", params={"client": client_id, "max": 10_000}).json()
+        return Counter(event["type"] for event in events)
+
+    def forget_events(self) -> None:
+        """Count them anew."""
+        self._call("DELETE", "/events")
 
     def _signing_keys(self) -> list[dict[str, Any]]:
         keys = self._call("GET", "/components", params={"type": _KEY_PROVIDER}).json()

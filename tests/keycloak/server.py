@@ -93,7 +93,7 @@ class Keycloak:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the server at once, as a crash would."""
+        """End the server at once, as a crash would; what it wrote last may be lost."""
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
