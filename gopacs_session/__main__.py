@@ -1,8 +1,5 @@
 """``python -m gopacs_session``: the command line."""
 
-import sys
+from .cli import run
 
-from .cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())
+run()

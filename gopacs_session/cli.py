@@ -1,122 +1,117 @@
-"""The command ``gopacs-session``."""
+"""The command ``gopacs-session``, and what becomes of its errors."""
 
 from __future__ import annotations
 
-import argparse
-import signal
+import gc
+import logging
+import os
 import sys
-import threading
-from collections.abc import Sequence
-from enum import IntEnum
-from typing import TYPE_CHECKING
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from importlib import import_module
+from typing import NoReturn
 
-from . import __version__
-from .exceptions import ConfigurationError, GopacsSessionError
+from oauthlib.oauth2 import InsecureTransportError
+from requests import RequestException
+from urllib3.exceptions import HTTPError
 
-if TYPE_CHECKING:
-    from .sandbox import Sandbox
+from .exceptions import ConfigurationError, TokenRequestError
+from .exit_code import ExitCode, of_error
+from .parser import ONLINE, parser
 
 
-class ExitCode(IntEnum):
-    """What the command's exit code means."""
-
-    SUCCESS = 0
-    FAILURE = 1
-    CONFIGURATION = 2
-    INTERRUPTED = 130
+def run() -> NoReturn:
+    """The console script: :func:`main`, and a quick end."""
+    code = main()
+    with suppress(AttributeError):  # Only CPython has it.
+        # The interpreter ends with collections that look at every object: without this they take a tenth of `token`.
+        gc.freeze()
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with `argv`, or else with the process's arguments; returns its :class:`ExitCode`."""
-    options = _parser().parse_args(argv)
+    """Run the command with `argv`, or else with the process's arguments.
+
+    Returns:
+        An :class:`~gopacs_session.exit_code.ExitCode`.
+
+    Raises:
+        SystemExit: ``--help``, ``--version``, or wrong usage.
+    """
     try:
-        return int(options.run(options))
-    except (ConfigurationError, OSError) as error:
-        print(f"gopacs-session: {error}", file=sys.stderr)
-        return ExitCode.CONFIGURATION
-    except GopacsSessionError as error:
-        print(f"gopacs-session: {error}", file=sys.stderr)
-        return ExitCode.FAILURE
+        try:
+            options = parser().parse_args(argv)
+            return _run(options) if "command" in options else _help()
+        finally:
+            sys.stdout.flush()  # While a broken pipe can still be dealt with: help may have been printed.
+    except BrokenPipeError:
+        _forget_output()
+        return ExitCode.BROKEN_PIPE
+
+
+def _help() -> ExitCode:
+    parser().print_help(sys.stderr)
+    return ExitCode.CONFIGURATION
+
+
+def _run(options: Namespace) -> ExitCode:
+    command = getattr(import_module(options.module, __package__), options.command)
+    try:
+        with _warnings_on_stderr() if options.module == ONLINE else nullcontext():
+            code: ExitCode = command(options)
+            return code
+    except BrokenPipeError:
+        raise
+    except (ConfigurationError, InsecureTransportError, OSError, HTTPError) as error:
+        _complain(_words(error))
+        return of_error(error)
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # The shell's prompt is to start a line.
         return ExitCode.INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gopacs-session", description="Access tokens and requests for GOPACS's APIs.")
-    parser.add_argument("--version", action="version", version=f"gopacs-session {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+def _words(error: Exception) -> str:
+    if isinstance(error, TokenRequestError):
+        said = ": ".join(part for part in (error.error, error.description) if part)
+        return f"{error}\n{said}".strip()
+    if isinstance(error, InsecureTransportError):
+        return "A token goes over https only, and nothing was sent: use an https:// URL."
+    if isinstance(error, RequestException) and not isinstance(error, ValueError):
+        from .probe import reason
 
-    demo = commands.add_parser("demo", help="show a session at work on a sandbox, in half a minute")
-    demo.set_defaults(run=_demo)
-
-    sandbox = commands.add_parser("sandbox", help="run a local authorization server and API in the foreground")
-    sandbox.add_argument("--port", type=_port, default=0, help="the port to listen on (default: a free one)")
-    sandbox.add_argument(
-        "--token-lifetime", type=_lifetime, default=300, metavar="S", help="seconds that a token lives (default: 300)"
-    )
-    sandbox.set_defaults(run=_sandbox)
-    return parser
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from .demo import Demo  # Here, so that the other commands start without it.
-
-    return ExitCode.SUCCESS if Demo(say=_say).run() else ExitCode.FAILURE
+        what = f"{error.request.method} {error.request.url!s}" if error.request else "The request"
+        return f"{what} failed: {reason(error)}."
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
-def _say(line: str) -> None:
-    # In one write: print's line end comes apart from its line when threads speak at once.
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def _complain(text: str) -> None:
+    from .terminal import complain
+
+    complain(text)
 
 
-def _sandbox(options: argparse.Namespace) -> int:
-    from .sandbox import Exchange, Sandbox
+@contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """The library's log tells of its retries."""
 
-    def log(exchange: Exchange) -> None:
-        token = f"token {exchange.token_number}" if exchange.token_number else "no token"
-        _say(f"{exchange.method} {exchange.path} {exchange.status} ({token})")
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            _complain(record.getMessage())
 
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    with Sandbox(port=options.port, token_lifetime=options.token_lifetime, on_request=log) as sandbox:
-        _say(_directions(sandbox))
-        stopped.wait()
-    _say("Stopped.")
-    return ExitCode.SUCCESS
-
-
-def _directions(sandbox: Sandbox) -> str:
-    # The shell's printf is no process of its own: the secret shows in no process list.
-    return f"""\
-A GOPACS sandbox, until Ctrl-C. Its tokens live {sandbox.token_lifetime:g} s; any path is an API that tells what it received.
-
-  export GOPACS_CLIENT_ID={sandbox.client_id}
-  export GOPACS_CLIENT_SECRET={sandbox.client_secret}
-  export GOPACS_TOKEN_URL={sandbox.environment.token_url}
-  export GOPACS_API_DOMAINS={",".join(sandbox.environment.api_domains)}
-  export REQUESTS_CA_BUNDLE={sandbox.ca_file} CURL_CA_BUNDLE={sandbox.ca_file}
-
-With these lines in another shell, a token by curl, and a request with it:
-
-  printf 'grant_type=client_credentials&client_id=%s&client_secret=%s' $GOPACS_CLIENT_ID $GOPACS_CLIENT_SECRET |
-    curl --silent --data @- $GOPACS_TOKEN_URL
-  curl --oauth2-bearer TOKEN {sandbox.api_url}/anything
-"""
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
-    return int(text)
-
-
-def _lifetime(text: str) -> float:
+    log, handler = logging.getLogger("gopacs_session"), Handler(logging.WARNING)
+    log.addHandler(handler)
     try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
-    return seconds
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+def _forget_output() -> None:
+    """Where nobody reads, the interpreter would complain that it cannot flush at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from .environments import PRESETS, PRODUCTION, Environment, preset
 from .exceptions import ConfigurationError
@@ -142,13 +142,12 @@ class _Reader:
     def _custom(self, url: str, domains: str) -> Environment | None:
         hosts = tuple(host.strip() for host in domains.split(",") if host.strip())
         if url and not _is_environment(url, ("localhost",)):
-            self.faults.append(f"{TOKEN_URL} is no https:// URL.")
+            self.faults.append(f"{TOKEN_URL} is no plain https:// URL.")
         if domains and not _is_environment("https://localhost", hosts):
             self.faults.append(f"{API_DOMAINS} is no list of host names, separated by commas.")
         if self.faults or not (url and hosts):
             return None
-        # Named by host and port; not by urlsplit, which takes less than Environment does.
-        return Environment(re.split("[/?#]", url)[2].rpartition("@")[2], url, hosts)
+        return Environment(urlsplit(url).netloc, url, hosts)
 
 
 def _is_environment(token_url: str, api_domains: tuple[str, ...]) -> bool:

@@ -4,66 +4,104 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from time import monotonic
 
 import requests
 
 from .sandbox import Exchange, Sandbox
 from .session import GopacsSession
+from .terminal import Style, Terminal
 
 TOKEN_LIFE = 4.0  # seconds
 THREADS = 8
 
 
-class _SayingHandler(logging.Handler):
-    def __init__(self, say: Callable[[str], None]) -> None:
+class Journal:
+    """Lines that tell what happened when, and to whom.
+
+    Args:
+        terminal: they are written to it.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._started = monotonic()
+
+    def line(self, who: str, text: str, *styles: Style) -> None:
+        """One thing that happened now."""
+        label = f"{monotonic() - self._started:6.2f} s  {who:<6}  "
+        self._terminal.entry(label, text, (Style.DIM,), styles)
+
+    def exchange(self, exchange: Exchange) -> None:
+        """One exchange, as the server saw it."""
+        styles = () if exchange.status < 400 else (Style.RED,)
+        if exchange.path.startswith("/realms/"):
+            what = f"issued token {exchange.token_number}" if exchange.token_number else "issued no token"
+            self.line(
+                "token", f"{exchange.method} {exchange.path.rsplit('/', 1)[-1]}: {exchange.status}, {what}", *styles
+            )
+        else:
+            bore = f"with token {exchange.token_number}" if exchange.token_number else "without a token"
+            self.line("api", f"{exchange.method} {exchange.path} {bore}: {exchange.status}", *styles)
+
+
+class _JournalHandler(logging.Handler):
+    def __init__(self, journal: Journal) -> None:
         super().__init__(logging.WARNING)
-        self._say = say
+        self._journal = journal
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._say(record.getMessage())
+        self._journal.line("log", record.getMessage(), Style.YELLOW)
 
 
 class Demo:
     """The story, act by act.
 
     Args:
-        say: takes each line as it comes.
+        terminal: on which it is told.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._started = monotonic()
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._journal = Journal(terminal)
         self._failed = 0
         self._succeeded = 0
 
     def run(self) -> bool:
         """Play it; whether every request succeeded."""
-        log = logging.getLogger("gopacs_session")
-        handler = _SayingHandler(lambda text: self._line("log", text))
+        with (
+            self._logging(),
+            Sandbox(token_lifetime=TOKEN_LIFE, on_request=self._journal.exchange) as sandbox,
+            sandbox.session() as session,
+        ):
+            self._terminal.paragraph(f"A sandbox listens at {sandbox.api_url}; its tokens live {TOKEN_LIFE:g} s.")
+            for act in (self._first_token, self._expiry, self._staleness, self._revocation, self._outage):
+                act(sandbox, session)
+            return self._sum_up(sandbox)
+
+    @contextmanager
+    def _logging(self) -> Iterator[None]:
+        log, handler = logging.getLogger("gopacs_session"), _JournalHandler(self._journal)
         log.addHandler(handler)
         try:
-            return self._play()
+            yield
         finally:
             log.removeHandler(handler)
 
-    def _play(self) -> bool:
-        with Sandbox(token_lifetime=TOKEN_LIFE, on_request=self._tell) as sandbox, sandbox.session() as session:
-            self._say(f"A sandbox listens at {sandbox.api_url}; its tokens live {TOKEN_LIFE:.0f} s.")
-            self._first_token(sandbox, session)
-            self._expiry(sandbox, session)
-            self._staleness(sandbox, session)
-            self._revocation(sandbox, session)
-            self._outage(sandbox, session)
-            without = sum(exchange.authorization is None for exchange in sandbox.api_requests)
-            self._say("")
-            self._say(
-                f"{self._succeeded} of {self._succeeded + self._failed} requests succeeded, on "
-                f"{len(sandbox.token_requests)} token requests; {without} API requests went out without a token."
-            )
-        return self._failed == 0 and without == 0
+    def _sum_up(self, sandbox: Sandbox) -> bool:
+        without = sum(exchange.authorization is None for exchange in sandbox.api_requests)
+        good = self._failed == 0 and without == 0
+        self._terminal.say()
+        self._terminal.paragraph(
+            f"{self._succeeded} of {self._succeeded + self._failed} requests succeeded, on "
+            f"{len(sandbox.token_requests)} token requests; {without} API requests went out without a token.",
+            Style.BOLD,
+            Style.GREEN if good else Style.RED,
+        )
+        return good
 
     def _first_token(self, sandbox: Sandbox, session: GopacsSession) -> None:
         self._act("The first request fetches a token; the second finds it there.")
@@ -78,7 +116,10 @@ class Demo:
                 pool.submit(self._get, sandbox, session, f"/thread/{number}")
 
     def _staleness(self, sandbox: Sandbox, session: GopacsSession) -> None:
-        self._act("The token is past half its life, and the token endpoint slow: requests go on, and it is renewed behind them.")
+        self._act(
+            "The token is past half its life, and the token endpoint slow: requests go on, and it is renewed behind "
+            "them."
+        )
         self._wait(TOKEN_LIFE * 0.6)
         sandbox.token_delay = 0.5
         renewals = len(sandbox.token_requests)
@@ -89,7 +130,9 @@ class Demo:
         self._get(sandbox, session, "/on-the-renewed-token")
 
     def _revocation(self, sandbox: Sandbox, session: GopacsSession) -> None:
-        self._act("All tokens are revoked. The API refuses the one it is sent: it is replaced, and the request replayed.")
+        self._act(
+            "All tokens are revoked. The API refuses the one it is sent: it is replaced, and the request replayed."
+        )
         sandbox.revoke_tokens()
         self._get(sandbox, session, "/after-the-revocation")
 
@@ -104,26 +147,15 @@ class Demo:
             session.get(sandbox.api_url + path).raise_for_status()
         except requests.RequestException as error:
             self._failed += 1
-            self._line("caller", f"GET {path}: {error}")
+            self._journal.line("caller", f"GET {path}: {error}", Style.RED)
         else:
             self._succeeded += 1
-            self._line("caller", f"GET {path}: 200")
-
-    def _tell(self, exchange: Exchange) -> None:
-        """One exchange, as the server saw it."""
-        if exchange.path.startswith("/realms/"):
-            what = f"issued token {exchange.token_number}" if exchange.token_number else "issued no token"
-            self._line("token", f"{exchange.method} {exchange.path.rsplit('/', 1)[-1]}: {exchange.status}, {what}")
-        else:
-            bore = f"with token {exchange.token_number}" if exchange.token_number else "without a token"
-            self._line("api", f"{exchange.method} {exchange.path} {bore}: {exchange.status}")
+            self._journal.line("caller", f"GET {path}: 200", Style.GREEN)
 
     def _act(self, text: str) -> None:
-        self._say(f"\n{text}")
-
-    def _line(self, who: str, text: str) -> None:
-        self._say(f"{monotonic() - self._started:6.2f} s  {who:<6}  {text}")
+        self._terminal.say()
+        self._terminal.paragraph(text, Style.BOLD)
 
     def _wait(self, seconds: float) -> None:
-        self._line("", f"... {seconds:.1f} s pass ...")
+        self._journal.line("", f"... {seconds:.1f} s pass ...", Style.DIM)
         threading.Event().wait(seconds)

@@ -64,6 +64,7 @@ class GopacsSession(OAuth2Session):
         timeout: float | tuple[float | None, float | None] | None = 60,
         token_updater: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        """The arguments are those of the class."""  # Without a docstring help() would show the parent's.
         if not (isinstance(client_id, str) and client_id.strip()):
             raise ConfigurationError("client_id must be a non-empty string.")
         if scope is not None and not isinstance(scope, (str, list, tuple, set)):
@@ -211,12 +212,20 @@ class GopacsSession(OAuth2Session):
         return self.fetch_token()
 
     def register_compliance_hook(self, hook_type: str, hook: Callable[..., Any]) -> None:
-        """Not to be had: nothing of the user's goes to the token endpoint, and requests has hooks for the rest."""
+        """Not to be had: nothing of the user's goes to the token endpoint, and requests has hooks for the rest.
+
+        Raises:
+            NotImplementedError: always.
+        """
         raise NotImplementedError("GopacsSession calls no compliance hooks: use requests' hooks or an auth object.")
 
     @property
     def token(self) -> dict[str, Any]:
-        """The current token answer, expired or not; empty before the first. A stored one can be assigned."""
+        """The current token answer, expired or not; empty before the first. A stored one can be assigned.
+
+        Raises:
+            ConfigurationError: what is assigned holds no access token.
+        """
         return self._current.answer
 
     @token.setter
@@ -238,13 +247,21 @@ class GopacsSession(OAuth2Session):
 
     @contextmanager
     def ensure_authenticated(self) -> Iterator[None]:
-        """For shapeshifter-uftp, whose clients take this session as their ``oauth_client``: have a usable token."""
+        """For shapeshifter-uftp, whose clients take this session as their ``oauth_client``: have a usable token.
+
+        Raises:
+            TokenRequestError: there is none to be had.
+        """
         self._get_token()
         yield
 
     @property
     def auth_header(self) -> dict[str, str]:
-        """The Authorization header with a usable token; whoever sends it chooses where the token goes."""
+        """The Authorization header with a usable token; whoever sends it chooses where the token goes.
+
+        Raises:
+            TokenRequestError: there is none to be had.
+        """
         return {"Authorization": self._get_token().authorization}
 
     # -- copies and children ----------------------------------------------------------------------------------------

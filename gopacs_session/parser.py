@@ -1,0 +1,143 @@
+"""The words and options of ``gopacs-session``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from . import __version__
+from .environments import PRESETS
+from .exit_code import ExitCode
+
+DESCRIPTION = "Access tokens and requests for the APIs of GOPACS."
+EPILOG = """\
+environment variables:
+  GOPACS_CLIENT_ID           the API client's name
+  GOPACS_CLIENT_SECRET       its key; or
+  GOPACS_CLIENT_SECRET_FILE  a file with the key
+  GOPACS_ENVIRONMENT         acceptance, or production (the default); or
+  GOPACS_TOKEN_URL           another token endpoint, with
+  GOPACS_API_DOMAINS         its API hosts, separated by commas
+  NO_COLOR                   set to anything: no colours
+
+exit codes:
+"""
+EPILOG += "\n".join(f"  {code:<3}  {code.meaning}" for code in ExitCode)
+COMPLETE_FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # as shtab.FILE
+ONLINE, LOCAL = ".commands", ".local_commands"
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and options."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="gopacs-session", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"gopacs-session {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(name: str, module: str, purpose: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", allow_abbrev=False
+        )
+        command.set_defaults(module=module, command=name)
+        return command
+
+    _token(add("token", ONLINE, "print an access token"))
+    _check(add("check", ONLINE, "find out why it does not work"))
+    _request(add("request", ONLINE, "send a request that bears a token, and print the answer"))
+    _sandbox(add("sandbox", LOCAL, "run a local authorization server and API in the foreground"))
+    add("demo", LOCAL, "show a session at work on a sandbox, in half a minute")
+    shell = add("completion", LOCAL, "print a script that completes this command's words in a shell")
+    shell.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    return parser
+
+
+def _add_credentials(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group(
+        "credentials", "From the environment (gopacs-session --help), unless an option says otherwise."
+    )
+    group.add_argument("--client-id", metavar="NAME", type=_text, help="the API client's name")
+    names = [environment.name for environment in PRESETS]
+    group.add_argument("--environment", type=str.lower, choices=names, help="which GOPACS")
+    group.add_argument(
+        "--secret-stdin", action="store_true", help="read the secret from standard input; a terminal asks for it"
+    )
+
+
+def _token(command: argparse.ArgumentParser) -> None:
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--header", action="store_true", help="print a whole Authorization header")
+    form.add_argument("--json", action="store_true", help="print the token endpoint's answer, but no refresh token")
+    _add_credentials(command)
+
+
+def _check(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print a report for programs")
+    _add_credentials(command)
+
+
+def _request(command: argparse.ArgumentParser) -> None:
+    command.add_argument("method", metavar="METHOD", type=_method, help="GET, POST and the like")
+    command.add_argument("url", metavar="URL", help="an https:// URL; only one of GOPACS's gets the token")
+    command.add_argument(
+        "-H", "--header", metavar="'NAME: VALUE'", type=_header, action="append", default=[],
+        help="a header, once for each",
+    )  # fmt: skip
+    data = command.add_argument(
+        "-d", "--data", metavar="DATA", help="the body: text, @FILE, or - for standard input; -H names its Content-Type"
+    )
+    command.add_argument("-i", "--include", action="store_true", help="print the answer's head, to standard error")
+    output = command.add_argument("-o", "--output", metavar="FILE", help="write the answer's body to a file")
+    for action in (data, output):
+        setattr(action, "complete", COMPLETE_FILES)  # noqa: B010 - shtab looks for it
+    command.add_argument(
+        "--timeout", type=_seconds, default=60.0, metavar="S", help="seconds to wait for the API (default: 60)"
+    )
+    _add_credentials(command)
+
+
+def _sandbox(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--port", type=_port, default=0, help="the port to listen on (default: a free one)")
+    command.add_argument(
+        "--token-lifetime", type=_seconds, default=300.0, metavar="S", help="seconds that a token lives (default: 300)"
+    )
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def _method(text: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text):  # RFC 9110 section 9.1
+        raise argparse.ArgumentTypeError(f"{text!r} is no method: GET, POST and the like come before the URL")
+    return text.upper()
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (colon and name.strip() and f"{name}{value}".isprintable()):
+        raise argparse.ArgumentTypeError("it must look like 'Accept: application/xml'")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("a header takes Latin-1 characters only") from None
+    return name.strip(), value.strip()
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+    return seconds

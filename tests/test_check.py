@@ -1,0 +1,452 @@
+"""The diagnosis, against servers and proxies that are as wrong as the real ones."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import certifi
+import pytest
+import trustme
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+from servers import TOKEN, Answer, Authority, Proxy, http, proxying, raw, reset
+
+from gopacs_session import ACCEPTANCE, ConfigurationError, Environment, probe
+from gopacs_session.certificate import Certificate
+from gopacs_session.check import Step, diagnose
+from gopacs_session.claims import name_and_roles
+from gopacs_session.configuration import Configuration
+from gopacs_session.exit_code import ExitCode
+from gopacs_session.sandbox import Sandbox
+
+SOURCES = {"client_id": "here", "client_secret": "there", "environment": "elsewhere"}
+NOW = datetime.now(timezone.utc)
+LEAF = ssl.PEM_cert_to_DER_cert(trustme.CA().issue_cert("localhost").cert_chain_pems[0].bytes().decode())
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(autouse=True)
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca_file)
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy that the environment names, with credentials."""
+    with proxying() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:p%40ss@"))
+        yield proxy
+
+
+def found(environment: Environment, secret: Any = "s3cret") -> dict[str, Step]:
+    """All steps by their names; none of them tells the secret."""
+    arguments = {"client_id": "trader", "client_secret": secret, "environment": environment}
+    steps = list(diagnose(lambda: Configuration(arguments, SOURCES)))
+    assert "s3cret" not in json.dumps([step.report() for step in steps])
+    return {step.name: step for step in steps}
+
+
+def last(environment: Environment, **options: Any) -> Step:
+    """The step that ended the diagnosis, which failed; those before it did not."""
+    *before, step = found(environment, **options).values()
+    assert all(earlier.passed is not False for earlier in before)
+    assert step.passed is False
+    assert step.code != ExitCode.SUCCESS
+    return step
+
+
+@contextmanager
+def serving(authority: Authority, *script: Answer, leaf: trustme.LeafCert | None = None) -> Iterator[Environment]:
+    """A server that gives these answers, with a certificate of its own."""
+    with authority.server(*script) as server:
+        if leaf:
+            leaf.configure_cert(server.context)
+        yield server.environment
+
+
+def jwt(claims: object) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"e30.{payload}.signature"
+
+
+def token(access_token: str = "opaque", expires_in: float = 300) -> Answer:
+    return raw(http(json.dumps({"access_token": access_token, "expires_in": expires_in}).encode()))
+
+
+def der(tag: int, content: bytes) -> bytes:
+    """A short element (ITU-T X.690 section 8.1)."""
+    return bytes([tag, len(content)]) + content
+
+
+def dated(date: str) -> Answer:
+    """The answer to the first look, with a Date."""
+    return raw(http(b"", f"Date: {date}", "Content-Length: 0", status="405 Method Not Allowed"))
+
+
+class TestConfiguration:
+    def test_found(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The client and the environment are told, and where each setting is from."""
+        step = found(sandbox.environment)["configuration"]
+        assert step.passed
+        assert step.text == "client trader (from here)\nsecret (from there)\nenvironment sandbox (from elsewhere)"
+
+    def test_incomplete(self) -> None:
+        """A configuration that is not complete ends the diagnosis."""
+
+        def configure() -> Configuration:
+            raise ConfigurationError("GOPACS_CLIENT_ID is not set.")
+
+        [step] = diagnose(configure)
+        assert (step.passed, step.code) == (False, ExitCode.CONFIGURATION)
+        assert step.text == "GOPACS_CLIENT_ID is not set."
+
+    def test_port_out_of_range(self) -> None:
+        """So does a token URL with a port that cannot be."""
+        step = last(Environment("own", "https://localhost:99999/", ("localhost",)))
+        assert (step.name, step.code) == ("configuration", ExitCode.CONFIGURATION)
+
+
+class TestNetwork:
+    def test_direct(self, authority: Authority, sandbox: Sandbox) -> None:
+        """Without a proxy that is said; the CA bundle in use is named with the variable that chose it."""
+        step = found(sandbox.environment)["network"]
+        assert step.text == f"no proxy\nCA bundle {authority.ca_file} (REQUESTS_CA_BUNDLE)"
+
+    def test_curl_ca_bundle(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """CURL_CA_BUNDLE counts where REQUESTS_CA_BUNDLE is not set, as in requests."""
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+        monkeypatch.setenv("CURL_CA_BUNDLE", sandbox.ca_file)
+        steps = found(sandbox.environment)
+        assert steps["network"].text.endswith("(CURL_CA_BUNDLE)")
+        assert steps["TLS"].passed
+
+    def test_certifi(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without either it is certifi's bundle."""
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+        assert certifi.where() in found(sandbox.environment)["network"].text
+
+    def test_directory(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A directory of certificates will do."""
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+        assert found(sandbox.environment)["network"].passed
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [(None, "cannot be read: No such file"), (b"", "no certificate"), (b"x", "no certificate")],
+    )
+    def test_bad_bundle(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, words: str
+    ) -> None:
+        """A bundle that is missing or no bundle is told before anything is sent."""
+        path = tmp_path / "bundle"
+        if content is not None:
+            path.write_bytes(content)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
+        step = last(sandbox.environment)
+        assert (step.name, step.code) == ("network", ExitCode.CONFIGURATION)
+        assert words in step.text
+        assert sandbox.token_requests == []
+
+    def test_proxy(self, authority: Authority, proxy: Proxy) -> None:
+        """A proxy is named without its credentials; names are its business, and everything else goes through it."""
+        with serving(authority, dated("soon"), token()) as environment:
+            steps = found(environment)
+        assert steps["network"].text.splitlines()[0] == f"proxy {proxy.url}"
+        assert steps["name"].passed is None
+        assert steps["TLS"].details["issuer"]
+        assert steps["client"].passed
+        assert [method for method, _ in proxy.connects] == ["CONNECT"] * 2
+
+    def test_proxy_refuses(self, authority: Authority, proxy: Proxy) -> None:
+        """A proxy that refuses is told as such, with what to check."""
+        proxy.refusal = "407 Proxy Authentication Required"
+        step = last(ACCEPTANCE)
+        assert (step.name, step.code) == ("TLS", ExitCode.NO_TOKEN)
+        assert step.text.startswith(f"auth.acc.gopacs-services.eu:443 through {proxy.url}: ")
+        assert "407 Proxy Authentication Required" in step.text
+        assert "HTTPS_PROXY" in step.advice
+
+
+class TestName:
+    def test_resolved(self, sandbox: Sandbox) -> None:
+        """The addresses of the host are told."""
+        assert "127.0.0.1" in found(sandbox.environment)["name"].text
+
+    @pytest.mark.parametrize("host", ["nowhere.invalid", f"{'x' * 64}.invalid"])
+    def test_unknown(self, host: str) -> None:
+        """A name that does not resolve ends the diagnosis."""
+        step = last(Environment("own", f"https://{host}/", ("localhost",)))
+        assert (step.name, step.code) == ("name", ExitCode.NO_TOKEN)
+        assert step.text.startswith(f"{host}: ")
+
+
+class TestTls:
+    def test_certificate(self, authority: Authority) -> None:
+        """Protocol, issuer and expiry are told; the look sends no credentials."""
+        expires = NOW + timedelta(days=10, hours=1)
+        leaf = authority.ca.issue_cert("localhost", not_before=NOW - timedelta(days=1), not_after=expires)
+        with authority.server(dated("soon"), token()) as server:
+            leaf.configure_cert(server.context)
+            step = found(server.environment)["TLS"]
+            assert b"authorization" not in server.requests[0].lower()
+            assert server.requests[0].startswith(b"GET ")
+        assert step.passed
+        assert step.text.startswith("TLSv1.3, certificate by trustme v")
+        assert step.text.endswith(f", until {expires:%Y-%m-%d} (10 days)")
+
+    def test_untrusted(self, authority: Authority) -> None:
+        """A certificate of an unknown issuer, such as a company's proxy, is told with that issuer."""
+        leaf = trustme.CA(organization_name="Inspection Inc").issue_cert("localhost")
+        with serving(authority, token(), leaf=leaf) as environment:
+            step = last(environment)
+        assert (step.name, step.code) == ("TLS", ExitCode.NO_TOKEN)
+        assert step.text.startswith("unable to get local issuer certificate\ncertificate by Inspection Inc, until ")
+        assert "company's proxy" in step.advice
+
+    def test_untrusted_through_a_proxy(self, authority: Authority, proxy: Proxy) -> None:
+        """The same through a proxy."""
+        leaf = trustme.CA(organization_name="Inspection Inc").issue_cert("localhost")
+        with serving(authority, token(), leaf=leaf) as environment:
+            assert last(environment).details["issuer"] == "Inspection Inc"
+
+    def test_untrusted_and_silent(self, authority: Authority) -> None:
+        """The issuer is known even if the server breaks off afterwards."""
+        leaf = trustme.CA(organization_name="Inspection Inc").issue_cert("localhost")
+        with serving(authority, reset, leaf=leaf) as environment:
+            assert last(environment).details["issuer"] == "Inspection Inc"
+
+    def test_expired(self, authority: Authority) -> None:
+        """A certificate that expired is told as such; the clock may be the cause."""
+        leaf = authority.ca.issue_cert("localhost", not_before=NOW - timedelta(2), not_after=NOW - timedelta(1))
+        with serving(authority, token(), leaf=leaf) as environment:
+            step = last(environment)
+        assert step.text.startswith("certificate has expired\n")
+        assert step.text.endswith("(expired)")
+        assert "clock" in step.advice
+
+    def test_another_host(self, authority: Authority) -> None:
+        """A certificate of another host is told as such."""
+        with serving(authority, token(), leaf=authority.ca.issue_cert("other.example")) as environment:
+            step = last(environment)
+        assert "other.example" in step.text or "mismatch" in step.text
+        assert step.advice.startswith("Another server answers here")
+
+    def test_nobody_listens(self) -> None:
+        """A port where nobody listens is told with the system's reason."""
+        with socket.socket() as bound:
+            bound.bind(("localhost", 0))
+            where = f"localhost:{bound.getsockname()[1]}"
+            step = last(Environment("own", f"https://{where}/", ("localhost",)))
+        assert (step.name, step.text, step.code) == ("TLS", f"{where}: Connection refused", ExitCode.NO_TOKEN)
+
+    def test_no_tls(self) -> None:
+        """A server that does not speak TLS is told as such."""
+        with socket.create_server(("localhost", 0)) as listener:
+            listener.settimeout(10)
+            url = f"https://localhost:{listener.getsockname()[1]}/"
+
+            def answer() -> None:
+                with listener.accept()[0] as connection:
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            assert last(Environment("own", url, ("localhost",))).name == "TLS"
+            thread.join()
+
+    def test_silence(self, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A server that does not answer in time is told as such."""
+        monkeypatch.setattr(probe, "TIMEOUT", 0.1)
+        with socket.create_server(("localhost", 0)) as listener:
+            url = f"https://localhost:{listener.getsockname()[1]}/"
+            step = last(Environment("own", url, ("localhost",)))
+        assert (step.name, "timed out" in step.text) == ("TLS", True)
+
+
+class TestClock:
+    def step(self, authority: Authority, date: str) -> Step:
+        with serving(authority, dated(date), token()) as environment:
+            steps = found(environment)
+        assert steps["client"].passed  # A clock that is off does not end the diagnosis.
+        return steps["clock"]
+
+    def test_agrees(self, authority: Authority) -> None:
+        """A Date of now agrees."""
+        step = self.step(authority, format_datetime(datetime.now(timezone.utc), usegmt=True))
+        assert (step.passed, step.text) == (True, "agrees with the server's")
+
+    @pytest.mark.parametrize(("hours", "words"), [(1, "behind"), (-1, "ahead of")])
+    def test_off(self, authority: Authority, hours: int, words: str) -> None:
+        """A clock that is off is told with the difference and the direction."""
+        step = self.step(authority, format_datetime(datetime.now(timezone.utc) + timedelta(hours=hours), usegmt=True))
+        assert (step.passed, step.code) == (False, ExitCode.CONFIGURATION)
+        assert step.details["seconds_ahead"] == pytest.approx(-3600 * hours, abs=60)
+        assert words in step.text
+        assert "NTP" in step.advice
+
+    @pytest.mark.parametrize("date", ["", "soon", "Mon, 99 Foo 2026 00:00:00 GMT"])
+    def test_nonsense(self, authority: Authority, date: str) -> None:
+        """A Date that is none is as good as no Date."""
+        assert self.step(authority, date).passed is None
+
+    def test_no_date(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without a Date, as from Keycloak, there is nothing to compare with."""
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", sandbox.ca_file)
+        step = found(sandbox.environment)["clock"]
+        assert (step.passed, step.text) == (None, "the server sends no Date to compare it with")
+
+
+class TestCredentials:
+    @pytest.fixture(autouse=True)
+    def trust_the_sandbox(self, sandbox: Sandbox, trusted: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", sandbox.ca_file)
+
+    def test_refused(self, sandbox: Sandbox) -> None:
+        """Refused credentials are told with the server's words."""
+        step = last(sandbox.environment)
+        assert (step.name, step.code) == ("credentials", ExitCode.CREDENTIALS_REFUSED)
+        assert step.text.endswith("\ninvalid_client: Invalid client or Invalid client credentials")
+        assert step.details["status"] == 401
+
+    def test_refused_by_gopacs(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With GOPACS itself the advice says where in its UI to look."""
+        monkeypatch.setattr("gopacs_session.check.PRESETS", (sandbox.environment,))
+        step = last(sandbox.environment)
+        assert "Organisations > API Clients" in step.advice
+        assert "sandbox" in step.advice
+
+    def test_down(self, sandbox: Sandbox, pauses: list[float]) -> None:
+        """A server that is down may be up again later."""
+        sandbox.answer_next_token_requests(4, 503)
+        step = last(sandbox.environment)
+        assert (step.name, step.code) == ("credentials", ExitCode.NO_TOKEN)
+        assert "try again" in step.advice
+
+    def test_wrong_path(self, sandbox: Sandbox) -> None:
+        """A wrong path at the right server is no question of credentials."""
+        step = last(Environment("own", f"{sandbox.api_url}/realms/other", ("localhost",)))
+        assert (step.name, step.code) == ("credentials", ExitCode.NO_TOKEN)
+        assert "GOPACS_TOKEN_URL" in step.advice
+
+    def test_no_secret(self, sandbox: Sandbox) -> None:
+        """A secret that cannot be read any more is told."""
+
+        def secret() -> str:
+            raise FileNotFoundError
+
+        step = last(sandbox.environment, secret=secret)
+        assert (step.name, step.advice) == ("credentials", "")
+        assert "FileNotFoundError" in step.text
+
+
+class TestToken:
+    def test_life(self, authority: Authority) -> None:
+        """The token's life is told in seconds."""
+        with serving(authority, dated(""), token(expires_in=90)) as environment:
+            assert found(environment)["token"].text == "lives 90 s"
+
+    def test_opaque(self, authority: Authority) -> None:
+        """An opaque token is fine."""
+        with serving(authority, dated(""), raw(http(TOKEN))) as environment:
+            step = found(environment)["client"]
+        assert (step.passed, step.text) == (True, "the token is opaque: it tells neither name nor roles")
+
+    @pytest.mark.parametrize(
+        ("claims", "text"),
+        [
+            ({"azp": "trader", "client_id": "x"}, "trader, without any role"),
+            ({"client_id": "trader", "preferred_username": "x"}, "trader, without any role"),
+            ({"preferred_username": "service-account-trader"}, "service-account-trader, without any role"),
+            ({"azp": "trader", "realm_access": {"roles": ["b", "a"]}}, "trader, with roles a, b"),
+            (
+                {"azp": "trader", "realm_access": {"roles": ["z"]}, "resource_access": {"uftp": {"roles": ["a", "b"]}}},
+                "trader, with roles uftp:a, uftp:b, z",
+            ),
+        ],
+    )
+    def test_name_and_roles(self, authority: Authority, claims: object, text: str) -> None:
+        """A JWT tells the client's name, and its roles in the realm and at other clients."""
+        with serving(authority, dated(""), token(jwt(claims))) as environment:
+            assert found(environment)["client"].text == text
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            {"azp": "trader", "realm_access": None, "resource_access": []},
+            {"azp": "trader", "realm_access": {"roles": "admin"}, "resource_access": {"a": 1, "b": {}}},
+            {"azp": "trader", "realm_access": {"roles": [1, None, {}]}},
+        ],
+    )
+    def test_odd_roles(self, claims: object) -> None:
+        """Roles in any other shape are none."""
+        assert name_and_roles(jwt(claims)) == ("trader", [])
+
+    @pytest.mark.parametrize("claims", [None, [], "x", 1, {}, {"azp": 1, "client_id": None}])
+    def test_nameless(self, claims: object) -> None:
+        """Claims without a name tell nothing."""
+        assert name_and_roles(jwt(claims)) == (None, [])
+
+    @given(st.text())
+    def test_any_token(self, text: str) -> None:
+        """Whatever the token is, reading it does no harm."""
+        name_and_roles(text)
+        name_and_roles(f"a.{text}.b")
+
+
+class TestCertificate:
+    @pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive")  # Some old authority's.
+    def test_like_cryptography(self) -> None:
+        """It reads the certificates of all well-known authorities as cryptography does."""
+        pattern = "-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----"
+        certificates = re.findall(pattern, Path(certifi.where()).read_text(), re.DOTALL)
+        for pem in certificates:
+            expected = x509.load_pem_x509_certificate(pem.encode())
+            names = [
+                str(attributes[-1].value)
+                for kind in (x509.NameOID.COMMON_NAME, x509.NameOID.ORGANIZATION_NAME)
+                if (attributes := expected.issuer.get_attributes_for_oid(kind))
+            ]
+            read = Certificate.parse(ssl.PEM_cert_to_DER_cert(pem))
+            assert read == Certificate(", ".join(names), expected.not_valid_after_utc)
+        assert len(certificates) > 50
+
+    def test_first_version(self) -> None:
+        """It reads certificates of version 1, which do not say so, with a year of four digits."""
+        name = der(0x31, der(0x30, der(0x06, b"\x55\x04\x03") + der(0x0C, b"Old Root")))
+        validity = der(0x17, b"990101000000Z") + der(0x18, b"21000101000000Z")
+        fields = der(0x02, b"\x01") + der(0x30, b"") + der(0x30, name) + der(0x30, validity)
+        certificate = Certificate.parse(der(0x30, der(0x30, fields) + der(0x30, b"")))
+        assert certificate == Certificate("Old Root", datetime(2100, 1, 1, tzinfo=timezone.utc))
+
+    @given(st.binary())
+    def test_no_certificate(self, junk: bytes) -> None:
+        """Bytes that are no certificate are none, whatever they are."""
+        assert Certificate.parse(junk) is None
+
+    @given(st.data())
+    def test_damaged(self, data: st.DataObject) -> None:
+        """A damaged certificate is read or not read, without any exception."""
+        damaged = bytearray(LEAF)
+        for _ in range(data.draw(st.integers(1, 5))):
+            damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+        Certificate.parse(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]))
+
+    def test_nobody(self) -> None:
+        """An issuer without a name is told as such."""
+        assert str(Certificate("", NOW + timedelta(days=1, hours=1))).startswith("certificate by nobody, until ")

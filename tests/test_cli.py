@@ -1,0 +1,751 @@
+"""The command line: in this process where that will do, else in one of its own, on a terminal or with signals."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import TOKEN, Answer, Authority, http, raw
+
+import gopacs_session.demo
+from gopacs_session import __version__, configuration
+from gopacs_session.cli import main
+from gopacs_session.exit_code import ExitCode
+from gopacs_session.sandbox import Sandbox
+
+COMMAND = [sys.executable, "-m", "gopacs_session"]
+# Makes the terminal on its standard input the one that controls it, as a shell would.
+IN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+COMMANDS = ["token", "check", "request", "sandbox", "demo", "completion"]
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GOPACS settings of the user's, and a terminal of 80 columns."""
+    for name in (*configuration.NAMES, "NO_COLOR", "PYTHONIOENCODING", "PYTHONUNBUFFERED"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+
+
+@pytest.fixture
+def configured(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox for which the environment variables are set."""
+    settings = configuration.variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
+    for name, value in {**settings, "REQUESTS_CA_BUNDLE": sandbox.ca_file}.items():
+        monkeypatch.setenv(name, value)
+    return sandbox
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Sets what stands on standard input, which is no terminal."""
+
+    def set_stdin(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    return set_stdin
+
+
+@pytest.fixture
+def raw_api(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Starts a server that grants a token, and then gives the answer that it is told; its URL."""
+
+    @contextmanager
+    def serve(answer: Answer) -> Iterator[str]:
+        with authority.server(raw(http(TOKEN)), answer) as server:
+            settings = configuration.variables("trader", "s3cret", server.environment)
+            for name, value in {**settings, "REQUESTS_CA_BUNDLE": authority.ca_file}.items():
+                monkeypatch.setenv(name, value)
+            yield server.environment.token_url.replace("/token", "/messages")
+
+    return serve
+
+
+@contextmanager
+def default_signals() -> Iterator[None]:
+    """Undoes what a command does to signals."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+class Terminal:
+    """A process on a terminal of its own: what it shows, and what is typed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+        self.process = process
+        self.shown = ""
+        self._descriptor = descriptor
+
+    def type(self, text: str) -> None:
+        os.write(self._descriptor, text.encode())
+
+    def read(self, until: str | None = None, timeout: float = 20) -> str:
+        """Everything shown up to a text, or else to the end."""
+        deadline = time.monotonic() + timeout
+        while until is None or until not in self.shown:
+            ready, _, _ = select.select([self._descriptor], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"{until!r} does not show up in {self.shown!r}"
+            try:
+                data = os.read(self._descriptor, 65536)
+            except OSError:  # Linux: the other end is closed.
+                data = b""
+            if not data:
+                assert until is None, f"{until!r} did not show up in {self.shown!r}"
+                break
+            self.shown += data.decode().replace("\r\n", "\n")
+        return self.shown
+
+
+@contextmanager
+def terminal(*arguments: str, **options: Any) -> Iterator[Terminal]:
+    """Run the command on a terminal; the options are Popen's."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", IN_TERMINAL, *COMMAND, *arguments]
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs, **options}
+    with subprocess.Popen(command, start_new_session=True, **streams) as process:
+        os.close(theirs)
+        try:
+            yield Terminal(process, ours)
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process that has no terminal."""
+    options = {"capture_output": True, "stdin": subprocess.DEVNULL, "timeout": 60, **options}
+    return subprocess.run([*COMMAND, *arguments], text=True, **options)
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was told on standard error, as if the terminal were wide."""
+    return joined(capsys.readouterr().err)
+
+
+def joined(text: str) -> str:
+    """The text without the line breaks that the width of the terminal made."""
+    return re.sub(r"\n +", " ", text)
+
+
+def usage_error(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == ExitCode.CONFIGURATION
+
+
+class TestEntryPoints:
+    def test_module(self) -> None:
+        """`python -m gopacs_session` is the command."""
+        result = run("--version")
+        assert (result.returncode, result.stdout) == (0, f"gopacs-session {__version__}\n")
+
+    def test_module_exit_code(self) -> None:
+        """Its exit code is main's."""
+        assert run("token").returncode == ExitCode.CONFIGURATION
+
+    def test_console_script(self, configured: Sandbox) -> None:
+        """The console script prints a token that the API takes."""
+        script = shutil.which("gopacs-session", path=str(Path(sys.executable).parent))
+        if script is None:
+            pytest.skip("gopacs_session is not installed here, only on the path")
+        result = subprocess.run([script, "token"], capture_output=True, text=True, check=True, timeout=60)
+        assert len(result.stdout.splitlines()) == 1
+        assert result.stderr == ""
+
+
+class TestHelp:
+    def test_without_a_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Without a command, help goes to standard error, and the exit code says that something was missing."""
+        assert main([]) == ExitCode.CONFIGURATION
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("usage: gopacs-session")
+
+    def test_exit_codes(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Every exit code and every variable stands in the help."""
+        with pytest.raises(SystemExit) as caught:
+            main(["--help"])
+        text = capsys.readouterr().out
+        assert caught.value.code == 0
+        for code in ExitCode:
+            assert f"  {code:<3}  {code.meaning}\n" in text
+        for name in configuration.NAMES:
+            assert name in text
+
+    def test_codes_are_distinct(self) -> None:
+        """No two outcomes share an exit code."""
+        assert len(ExitCode) == len({int(code) for code in ExitCode}) == 10
+
+    @pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
+    def test_fits(self, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        """No line of any help is wider than 80 columns."""
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= 80
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["nonsense"],
+            ["token", "--header", "--json"],
+            ["token", "--environment", "staging"],
+            ["token", "--client-id", " "],
+            ["token", "--client-secret", "s3cret"],
+            ["token", "--env", "acceptance"],
+            ["request", "GET"],
+            ["request", "https://api.gopacs-services.eu", "GET"],
+            ["request", "GET", "https://x.example", "-H", "no colon"],
+            ["request", "GET", "https://x.example", "-H", ": no name"],
+            ["request", "GET", "https://x.example", "-H", "X: two\nlines"],
+            ["request", "GET", "https://x.example", "-H", "X: \u20ac"],
+            ["request", "GET", "https://x.example", "--timeout", "0"],
+            ["request", "GET", "https://x.example", "--timeout", "soon"],
+            ["sandbox", "--port", "65536"],
+            ["sandbox", "--port", "-1"],
+            ["sandbox", "--token-lifetime", "nan"],
+            ["completion", "fish"],
+        ],
+    )
+    def test_wrong_usage(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        """Wrong usage is told on standard error, with the exit code for it."""
+        usage_error(*arguments)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("usage: ")
+
+
+class TestToken:
+    def test_alone(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """The token stands alone on standard output, and the API takes it."""
+        assert main(["token"]) == ExitCode.SUCCESS
+        out, err = capsys.readouterr()
+        assert out.count("\n") == 1
+        assert err == ""
+        with configured.session(client_secret="unused") as session:
+            session.token = {"access_token": out.strip()}
+            assert session.get(configured.api_url).ok
+        assert len(configured.token_requests) == 1
+
+    def test_header(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """--header prints a whole header line, for curl's -H."""
+        assert main(["token", "--header"]) == ExitCode.SUCCESS
+        assert re.fullmatch(r"Authorization: Bearer [\w.-]+\n", capsys.readouterr().out)
+
+    def test_json(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """--json prints the answer with the time of expiry, without a refresh token."""
+        configured.refresh_tokens = True
+        assert main(["token", "--json"]) == ExitCode.SUCCESS
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["expires_in"] == 300
+        assert answer["expires_at"] == pytest.approx(time.time() + 300, abs=60)
+        assert answer["session_state"]
+        assert "refresh_token" not in answer
+
+    def test_options_win(self, configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """--client-id beats the variable."""
+        monkeypatch.setenv("GOPACS_CLIENT_ID", "another")
+        assert main(["token", "--client-id", "sandbox"]) == ExitCode.SUCCESS
+
+    def test_environment_wins(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """--environment beats the variables of another one, and takes a name in any case."""
+        arguments = ["request", "--environment", "Acceptance", "GET", configured.api_url]
+        assert main(arguments) == ExitCode.API_CLIENT_ERROR
+        assert "none of acceptance's" in complaint(capsys)
+        assert configured.token_requests == []
+
+    def test_nothing_configured(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """What is missing is told line by line, and the exit code says that it is the configuration."""
+        assert main(["token"]) == ExitCode.CONFIGURATION
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err == (
+            "gopacs-session: The environment variables configure no session:\n"
+            "                  GOPACS_CLIENT_ID is not set.\n"
+            "                  GOPACS_CLIENT_SECRET is not set, and neither is\n"
+            "                  GOPACS_CLIENT_SECRET_FILE.\n"
+        )
+
+    def test_refused(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """Refused credentials have an exit code of their own, and the server's words are told."""
+        configured.client_secret = "changed"
+        assert main(["token"]) == ExitCode.CREDENTIALS_REFUSED
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "unauthorized_client: Invalid client or Invalid client" in err
+        assert os.environ["GOPACS_CLIENT_SECRET"] not in err
+
+    def test_unavailable(self, configured: Sandbox, pauses: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+        """An authorization server that is down has an exit code of its own; each retry is told."""
+        configured.answer_next_token_requests(3, 503)
+        assert main(["token"]) == ExitCode.NO_TOKEN
+        assert [line for line in capsys.readouterr().err.split("gopacs-session: ") if "Try" in line] != []
+        assert len(pauses) == 2
+
+    def test_no_token_endpoint(self, configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A wrong path at the authorization server is no question of credentials."""
+        monkeypatch.setenv("GOPACS_TOKEN_URL", f"{configured.api_url}/realms/other")
+        assert main(["token"]) == ExitCode.NO_TOKEN
+
+
+class TestSecret:
+    def test_stdin(self, configured: Sandbox, stdin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """--secret-stdin takes the secret from standard input, before that of the environment."""
+        monkeypatch.setenv("GOPACS_CLIENT_SECRET", "wrong")
+        stdin(f"{configured.client_secret}\r\n".encode())
+        assert main(["token", "--secret-stdin"]) == ExitCode.SUCCESS
+
+    @pytest.mark.parametrize("content", [b"", b"\n", b"\xffs3cret"])
+    def test_no_secret_on_stdin(
+        self, configured: Sandbox, stdin: Any, content: bytes, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Standard input without a secret is a fault of usage; its content is not told."""
+        stdin(content)
+        assert main(["token", "--secret-stdin"]) == ExitCode.CONFIGURATION
+        assert capsys.readouterr().err == "gopacs-session: --secret-stdin found no UTF-8 text on standard input.\n"
+
+    def test_prompt(self, configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a terminal a secret that is not configured is asked for, and not shown as it is typed."""
+        monkeypatch.delenv("GOPACS_CLIENT_SECRET")
+        with terminal("token") as tty:
+            tty.read("Secret of sandbox (it will not show): ")
+            tty.type(f"{configured.client_secret}\n")
+            shown = tty.read()
+            assert tty.process.wait() == ExitCode.SUCCESS
+        assert configured.client_secret not in shown
+        assert [exchange.status for exchange in configured.token_requests] == [200]
+
+    def test_prompt_for_secret_stdin(self, configured: Sandbox) -> None:
+        """--secret-stdin on a terminal asks, too, even if a secret is configured."""
+        with terminal("token", "--secret-stdin", "--client-id", "sandbox") as tty:
+            tty.read("Secret of sandbox (it will not show): ")
+            tty.type("wrong\n")
+            assert tty.process.wait() == ExitCode.CREDENTIALS_REFUSED
+
+    def test_token_in_a_pipe(self, configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In $(gopacs-session token) the question goes to the terminal, and the token alone to the pipe."""
+        monkeypatch.delenv("GOPACS_CLIENT_SECRET")
+        with terminal("token", stdout=subprocess.PIPE) as tty:
+            tty.read("Secret of sandbox")
+            tty.type(f"{configured.client_secret}\n")
+            assert tty.process.stdout
+            assert re.fullmatch(rb"[\w.-]+\n", tty.process.stdout.read())
+
+    def test_nothing_typed(self, configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An empty answer is a fault of usage."""
+        monkeypatch.delenv("GOPACS_CLIENT_SECRET")
+        with terminal("token") as tty:
+            tty.read("not show): ")
+            tty.type("\n")
+            assert "No secret was typed." in tty.read()
+            assert tty.process.wait() == ExitCode.CONFIGURATION
+
+    def test_other_faults_come_first(self) -> None:
+        """Nobody types a secret only to learn that something else is missing."""
+        with terminal("token") as tty:
+            assert "GOPACS_CLIENT_ID is not set." in tty.read()
+            assert tty.process.wait() == ExitCode.CONFIGURATION
+        assert "Secret of" not in tty.shown
+
+    def test_ctrl_c_at_the_prompt(self, configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Ctrl-C at the question ends the command quietly."""
+        monkeypatch.delenv("GOPACS_CLIENT_SECRET")
+        with terminal("token") as tty:
+            tty.read("not show): ")
+            tty.type("\x03")
+            assert tty.read().endswith("not show): \n")
+            assert tty.process.wait() == ExitCode.INTERRUPTED
+
+
+class TestRequest:
+    def test_body_alone(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """The answer's body stands alone on standard output; the request bore a token."""
+        assert main(["request", "get", f"{configured.api_url}/messages?x=1"]) == ExitCode.SUCCESS
+        out, err = capsys.readouterr()
+        assert err == ""
+        echo = json.loads(out)
+        assert (echo["method"], echo["path"], echo["query"]) == ("GET", "/messages", "x=1")
+        assert echo["headers"]["Authorization"] == "Bearer <token 1>"
+
+    def test_headers_and_text(self, configured: Sandbox) -> None:
+        """-H sends headers, and -d a text; it adds no Content-Type of its own."""
+        url = f"{configured.api_url}/messages"
+        assert main(["request", "POST", url, "-H", "X-Name: caf\u00e9", "-H", "X-Empty:", "-d", "caf\u00e9"]) == 0
+        [exchange] = configured.api_requests
+        assert exchange.body == "caf\u00e9".encode()
+        assert (exchange.headers["X-Name"], exchange.headers["X-Empty"]) == ("caf\u00e9", "")
+        assert "Content-Type" not in exchange.headers
+
+    def test_file(self, configured: Sandbox, tmp_path: Path) -> None:
+        """-d @FILE sends a file, again if the API refuses the first token."""
+        path = tmp_path / "message.xml"
+        path.write_bytes(b"<a/>\n" * 50_000)
+        configured.answer_next_api_requests(1, 401)
+        assert main(["request", "POST", configured.api_url, "-d", f"@{path}"]) == ExitCode.SUCCESS
+        assert [exchange.body for exchange in configured.api_requests] == [path.read_bytes()] * 2
+
+    @pytest.mark.parametrize("data", ["-", "@-"])
+    def test_stdin(self, configured: Sandbox, stdin: Any, data: str) -> None:
+        """-d - sends standard input, again if the API refuses the first token."""
+        stdin(b"\x00\xff")
+        configured.answer_next_api_requests(1, 401)
+        assert main(["request", "POST", configured.api_url, "-d", data]) == ExitCode.SUCCESS
+        assert [exchange.body for exchange in configured.api_requests] == [b"\x00\xff"] * 2
+
+    def test_stdin_twice(self, configured: Sandbox, stdin: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        """The secret and the body cannot both come from standard input."""
+        stdin(b"secret or body")
+        assert main(["request", "POST", configured.api_url, "-d", "-", "--secret-stdin"]) == ExitCode.CONFIGURATION
+        assert "Standard input cannot bring both" in capsys.readouterr().err
+
+    def test_head(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """-i prints the answer's head to standard error, so that the body stays alone; control characters are out."""
+        configured.answer_next_api_requests(1, 200, body={"a": 1}, headers={"X-Bell": "\x07"})
+        assert main(["request", "-i", "GET", configured.api_url]) == ExitCode.SUCCESS
+        out, err = capsys.readouterr()
+        assert out == '{"a":1}'
+        assert err == "HTTP/1.1 200 OK\nContent-Length: 7\nContent-Type: application/json\nX-Bell: ?\n\n"
+
+    def test_output(self, configured: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """-o writes the body to a file, byte by byte."""
+        configured.answer_next_api_requests(1, 200, body=b"\x00\r\n\xff")
+        assert main(["request", "GET", configured.api_url, "-o", str(tmp_path / "answer")]) == ExitCode.SUCCESS
+        assert (tmp_path / "answer").read_bytes() == b"\x00\r\n\xff"
+        assert capsys.readouterr().out == ""
+
+    @pytest.mark.parametrize("option", [["-o", "/nowhere/at/all"], ["-d", "@/nowhere/at/all"]])
+    def test_no_such_file(self, configured: Sandbox, option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        """A file that cannot be opened is told before anything is sent."""
+        assert main(["request", "POST", configured.api_url, *option]) == ExitCode.CONFIGURATION
+        assert capsys.readouterr().err == "gopacs-session: /nowhere/at/all: No such file or directory\n"
+        assert configured.token_requests == configured.api_requests == []
+
+    @pytest.mark.parametrize(
+        ("status", "code"), [(204, 0), (304, 0), (404, ExitCode.API_CLIENT_ERROR), (502, ExitCode.API_SERVER_ERROR)]
+    )
+    def test_status(self, configured: Sandbox, status: int, code: ExitCode, capsys: pytest.CaptureFixture[str]) -> None:
+        """The exit code tells the API's status; the answer is printed all the same."""
+        configured.answer_next_api_requests(1, status, body=b"" if status < 400 else b"its words")
+        assert main(["request", "GET", configured.api_url]) == code
+        out, err = capsys.readouterr()
+        assert out == ("" if status < 400 else "its words")
+        assert err.startswith(f"gopacs-session: the API answered {status} ") if code else err == ""
+
+    def test_forbidden(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """A 403 is most often a missing role: the message says how to see the roles."""
+        assert main(["request", "GET", f"{configured.api_url}/forbidden"]) == ExitCode.API_CLIENT_ERROR
+        assert "gopacs-session check" in capsys.readouterr().err
+
+    def test_foreign_host(self, configured: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+        """A host that is none of the environment's gets no token, and the user is told."""
+        monkeypatch.setenv("GOPACS_API_DOMAINS", "api.example")
+        assert main(["request", "GET", configured.api_url]) == ExitCode.API_CLIENT_ERROR
+        assert "it was sent no token" in complaint(capsys)
+        assert configured.token_requests == []
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("https://api.gopacs-services.eu/", "another environment"),
+            ("http://localhost/", "use an https:// URL"),
+            ("localhost/messages", "No scheme supplied"),
+            ("ftp://localhost/", "No connection adapters"),
+            ("https://a..localhost/", "label empty or too long"),
+        ],
+    )
+    def test_wrong_url(self, configured: Sandbox, url: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """A URL that cannot be right is a fault of usage, told in words of the command line."""
+        assert main(["request", "GET", url]) == ExitCode.CONFIGURATION
+        err = complaint(capsys)
+        assert words in err
+        assert "withhold_token" not in err
+        assert configured.api_requests == []
+
+    def test_unreachable(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """An API that is out of reach has an exit code of its own, and the system's reason."""
+        with socket.socket() as bound:
+            bound.bind(("localhost", 0))
+            url = f"https://localhost:{bound.getsockname()[1]}/"
+            assert main(["request", "GET", url]) == ExitCode.API_UNAVAILABLE
+        assert complaint(capsys) == f"gopacs-session: GET {url} failed: Connection refused.\n"
+
+    def test_timeout(self, raw_api: Any) -> None:
+        """--timeout is how long the API may take."""
+        done = threading.Event()
+        with raw_api(lambda _: [b""] if done.wait(20) else []) as url:
+            assert main(["request", "GET", url, "--timeout", "0.1"]) == ExitCode.API_UNAVAILABLE
+            done.set()
+
+    def test_as_it_arrives(self, raw_api: Any) -> None:
+        """The body is printed as it arrives."""
+        seen = threading.Event()
+
+        def answer(_: bytes) -> Iterator[bytes]:
+            yield http(b"5\r\nfirst\r\n", "Transfer-Encoding: chunked")
+            assert seen.wait(20)
+            yield b"4\r\nlast\r\n0\r\n\r\n"
+
+        with raw_api(answer) as url, subprocess.Popen([*COMMAND, "request", "GET", url], stdout=-1) as process:
+            assert process.stdout
+            assert os.read(process.stdout.fileno(), 100) == b"first"
+            seen.set()
+            assert process.stdout.read() == b"last"
+
+    def test_breaks_off(self, raw_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        """An answer that breaks off has the exit code of an API that is out of reach."""
+        with raw_api(raw(http(b"8\r\nhalf", "Transfer-Encoding: chunked"))) as url:
+            assert main(["request", "GET", url]) == ExitCode.API_UNAVAILABLE
+        assert capsys.readouterr().err.startswith("gopacs-session: ")
+
+    def test_line_end_on_a_terminal(self, configured: Sandbox) -> None:
+        """On a terminal the shell's prompt starts a line of its own after a body without a line end."""
+        configured.answer_next_api_requests(1, 200, body=b"no line end")
+        with terminal("request", "GET", configured.api_url) as tty:
+            assert tty.read() == "no line end\n"
+
+    def test_interrupted(self, configured: Sandbox) -> None:
+        """Ctrl-C ends a request quietly, with the exit code that shells use."""
+        with configured.hold_token_requests():
+            process = subprocess.Popen([*COMMAND, "request", "GET", configured.api_url], stderr=subprocess.PIPE)
+            configured.wait_for_token_requests(1)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=20)[1] == b""
+        assert process.returncode == ExitCode.INTERRUPTED
+
+
+class TestOutput:
+    def check(self, configured: Sandbox) -> str:
+        with terminal("check") as tty:
+            return tty.read()
+
+    def test_colour_on_a_terminal(self, configured: Sandbox) -> None:
+        """A terminal gets colours."""
+        assert "\x1b[32m\u2713 credentials" in self.check(configured)
+
+    @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+    def test_no_colour(self, configured: Sandbox, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A terminal that cannot show colours gets none; nor does a user who wants none."""
+        monkeypatch.setenv(name, value)
+        shown = self.check(configured)
+        assert "\u2713 credentials" in shown
+        assert "\x1b" not in shown
+
+    def test_no_colour_in_a_pipe(self, configured: Sandbox) -> None:
+        """A pipe gets no colours."""
+        assert "\x1b" not in run("check").stdout
+
+    @pytest.mark.parametrize("columns", ["80", "60"])
+    def test_width(self, configured: Sandbox, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Lines are wrapped to the terminal, except for what cannot be broken."""
+        monkeypatch.setenv("COLUMNS", columns)
+        result = run("check", env={**os.environ, "GOPACS_CLIENT_SECRET": "wrong"})
+        assert max(len(line) for line in result.stdout.splitlines()) <= int(columns)
+
+    def test_ascii(self, configured: Sandbox) -> None:
+        """An output that takes ASCII only gets other marks."""
+        result = run("check", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+        assert "+ credentials" in result.stdout
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["token"], ["check"], ["request", "GET", "URL"], ["sandbox"]])
+    def test_broken_pipe(self, configured: Sandbox, arguments: list[str]) -> None:
+        """When nobody reads any more, as after `| head`, the command ends without a traceback."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        arguments = [argument.replace("URL", configured.api_url) for argument in arguments]
+        result = run(*arguments, capture_output=False, stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        assert (result.returncode, result.stderr) == (ExitCode.BROKEN_PIPE, "")
+
+    def test_broken_pipe_for_errors(self) -> None:
+        """The same goes for standard error."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        result = run("token", capture_output=False, stdout=writer, stderr=writer)
+        os.close(writer)
+        assert result.returncode == ExitCode.BROKEN_PIPE
+
+
+class TestCheck:
+    def test_steps(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """Each step has its line with a mark, aligned; neither the secret nor a token is shown."""
+        assert main(["check"]) == ExitCode.SUCCESS
+        out = capsys.readouterr().out
+        names = [line[2:17].strip() for line in out.splitlines() if line[0] != " "]
+        assert names == ["configuration", "network", "name", "TLS", "clock", "credentials", "token", "client"]
+        assert {line[0] for line in out.splitlines()} == {"\u2713", "\u00b7", " "}
+        assert configured.client_secret not in out
+        assert "eyJ" not in out
+
+    def test_failure(self, configured: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+        """A step that fails has a cross and an advice, and its exit code is the command's."""
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
+        assert main(["check"]) == ExitCode.CONFIGURATION
+        out = capsys.readouterr().out
+        assert "\u2717 network" in out
+        assert "\u2192 REQUESTS_CA_BUNDLE must name" in out
+
+    def test_json(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """--json prints one document, with the same findings."""
+        assert main(["check", "--json"]) == ExitCode.SUCCESS
+        out = capsys.readouterr().out
+        report = json.loads(out)
+        assert report["passed"] is True
+        steps = {step["step"]: step for step in report["steps"]}
+        assert steps["client"]["details"] == {"name": "sandbox", "roles": ["market-messages", "trading-company"]}
+        assert steps["clock"]["passed"] is None
+        assert configured.client_secret not in out
+
+    def test_sources(self, configured: Sandbox, stdin: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        """Where each setting comes from is told, options included."""
+        stdin(configured.client_secret.encode())
+        assert main(["check", "--json", "--client-id", "sandbox", "--secret-stdin"]) == ExitCode.SUCCESS
+        assert json.loads(capsys.readouterr().out)["steps"][0]["details"]["sources"] == {
+            "client_id": "--client-id",
+            "client_secret": "--secret-stdin",
+            "environment": "GOPACS_TOKEN_URL and GOPACS_API_DOMAINS",
+        }
+
+    def test_no_configuration(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Without a configuration that is the one step."""
+        assert main(["check"]) == ExitCode.CONFIGURATION
+        assert "GOPACS_CLIENT_ID is not set." in capsys.readouterr().out
+
+
+class TestSandbox:
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+        """The process, once it listens, and the variables that it tells."""
+        with subprocess.Popen([*COMMAND, "sandbox", *arguments], text=True, stdout=-1, stderr=-1) as process:
+            settings = {}
+            assert process.stdout
+            for line in process.stdout:
+                words = line.split(maxsplit=1)
+                if words[:1] == ["export"]:
+                    name, _, value = words[1].strip().partition("=")
+                    settings[name] = value
+                if "--oauth2-bearer" in line:
+                    break
+            try:
+                yield process, settings
+            finally:
+                process.kill()
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_life(self, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        """What it prints makes the other commands work; it tells what came, and stops cleanly."""
+        with self.running("--token-lifetime", "7") as (process, settings):
+            for name, value in settings.items():
+                monkeypatch.setenv(name, value)
+            assert main(["token", "--json"]) == ExitCode.SUCCESS
+            assert json.loads(capsys.readouterr().out)["expires_in"] == 7
+            process.send_signal(number)
+            out, err = process.communicate(timeout=20)
+        assert "token   POST token: 200, issued token 1\n" in out
+        assert out.endswith("Stopped.\n")
+        assert (err, process.returncode) == ("", ExitCode.SUCCESS)
+
+    def test_port_in_use(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """A port that is taken is told in a line."""
+        port = configured.api_url.rpartition(":")[2]
+        with default_signals():
+            assert main(["sandbox", "--port", port]) == ExitCode.CONFIGURATION
+        assert f"The sandbox cannot listen on 127.0.0.1:{port}" in complaint(capsys)
+
+    @pytest.mark.parametrize("command", ["sandbox", "demo"])
+    def test_without_trustme(
+        self, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Without the extra the command says what to install."""
+        monkeypatch.setitem(sys.modules, "trustme", None)
+        with default_signals():
+            assert main([command]) == ExitCode.CONFIGURATION
+        assert "pip install 'gopacs_session[sandbox]'" in complaint(capsys)
+
+
+class TestDemo:
+    @pytest.fixture(autouse=True)
+    def brief(self, monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
+        monkeypatch.setattr(gopacs_session.demo, "TOKEN_LIFE", 0.5)
+
+    def test_success(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """It ends well if every request succeeded, in lines that fit a terminal."""
+        assert main(["demo"]) == ExitCode.SUCCESS
+        out, err = capsys.readouterr()
+        assert err == ""
+        assert re.search(r"14 of 14 requests succeeded, on \d token requests; 0 API requests went out\s", joined(out))
+        assert re.search(r"GET /after-the-revocation with token \d: 401\n", out)
+        assert "Try 3 of 3" in out
+        assert max(len(line) for line in out.splitlines()) <= 80
+
+    def test_failure(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """If a request failed, the exit code says so."""
+
+        class Faulty(Sandbox):
+            def __enter__(self) -> Sandbox:
+                super().__enter__()
+                self.answer_next_api_requests(1, 500)
+                return self
+
+        monkeypatch.setattr(gopacs_session.demo, "Sandbox", Faulty)
+        assert main(["demo"]) == ExitCode.FAILURE
+        out = capsys.readouterr().out
+        assert "caller  GET /first: 500 Server Error" in out
+        assert "13 of 14 requests succeeded" in out
+
+
+class TestCompletion:
+    def test_bash(self, tmp_path: Path) -> None:
+        """The script for bash knows commands, options and choices."""
+        bash = shutil.which("bash")
+        if bash is None:
+            pytest.skip("there is no bash on this machine")
+        script = tmp_path / "completion"
+        script.write_text(run("completion", "bash").stdout)
+        ask = """
+            source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+            $(complete -p gopacs-session | sed 's/.* -F \\([^ ]*\\) .*/\\1/'); echo "${COMPREPLY[@]}"
+        """
+
+        def complete(*words: str) -> str:
+            return subprocess.check_output([bash, "-c", ask, "-", script, *words], text=True).strip()
+
+        assert complete("gopacs-session", "re") == "request"
+        assert complete("gopacs-session", "token", "--sec") == "--secret-stdin"
+        assert complete("gopacs-session", "check", "--environment", "acc") == "acceptance"
+
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+    def test_shells(self, shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """There is a script for each shell."""
+        assert main(["completion", shell]) == ExitCode.SUCCESS
+        assert "gopacs-session" in capsys.readouterr().out
+
+    def test_without_shtab(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        """Without the extra the command says what to install."""
+        monkeypatch.setitem(sys.modules, "shtab", None)
+        assert main(["completion", "bash"]) == ExitCode.CONFIGURATION
+        assert "pip install 'gopacs_session[completion]'" in capsys.readouterr().err
