@@ -56,8 +56,8 @@ def _help() -> ExitCode:
 
 
 def _run(options: Namespace) -> ExitCode:
-    command = getattr(import_module(options.module, __package__), options.command)
     try:
+        command = getattr(import_module(options.module, __package__), options.command)
         with _warnings_on_stderr() if options.module == ONLINE else nullcontext():
             code: ExitCode = command(options)
             return code
@@ -83,8 +83,8 @@ def _words(error: Exception) -> str:
 
         what = f"{error.request.method} {error.request.url!s}" if error.request else "The request"
         return f"{what} failed: {reason(error)}."
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
 
 

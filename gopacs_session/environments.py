@@ -38,7 +38,7 @@ class Environment:
             raise ConfigurationError("An Environment needs a name.")
         if not isinstance(self.token_url, str) or _scheme_and_host(self.token_url)[0] != "https":
             raise ConfigurationError(f"Environment {self.name!r}: token_url must be an https:// URL.")
-        if "@" in self.token_url.split("/")[2]:
+        if "@" in re.split("[/?#]", self.token_url)[2]:
             raise ConfigurationError(f"Environment {self.name!r}: token_url must not hold credentials.")
         if not isinstance(self.api_domains, (tuple, list)) or not self.api_domains:
             raise ConfigurationError(f"Environment {self.name!r}: api_domains must be a tuple of host names.")

@@ -57,7 +57,8 @@ def quotable(text: object, secret: str) -> str | None:
     if not isinstance(text, str):
         return None
     text = _printable(text)
-    for form in {_printable(secret).strip(), quote(secret), quote(secret, safe=""), quote_plus(secret), escape(secret)}:
+    forms = {_printable(secret).strip(), quote(secret), quote(secret, safe=""), quote_plus(secret), escape(secret)}
+    for form in forms - {""}:
         text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
     return text[:200]
 

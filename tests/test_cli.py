@@ -674,7 +674,7 @@ class TestSandbox:
         port = configured.api_url.rpartition(":")[2]
         with default_signals():
             assert main(["sandbox", "--port", port]) == ExitCode.CONFIGURATION
-        assert f"The sandbox cannot listen on 127.0.0.1:{port}" in complaint(capsys)
+        assert complaint(capsys).startswith(f"gopacs-session: The sandbox cannot listen on 127.0.0.1:{port}")
 
     @pytest.mark.parametrize("command", ["sandbox", "demo"])
     def test_without_trustme(
