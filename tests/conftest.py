@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ import gopacs_session.tokens
 from gopacs_session.sandbox import Sandbox
 
 pytest.register_assert_rewrite("contract")
+
+# A shell that runs the tests in the background has SIGINT ignored, in the processes that they start, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 USER_SETTINGS = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 

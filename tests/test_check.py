@@ -23,12 +23,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import TOKEN, Answer, Authority, Proxy, http, proxying, raw, reset
 
-from gopacs_session import ACCEPTANCE, ConfigurationError, Environment, probe
-from gopacs_session.certificate import Certificate
-from gopacs_session.check import Step, diagnose
-from gopacs_session.claims import name_and_roles
+from gopacs_session import ACCEPTANCE, ConfigurationError, Environment
+from gopacs_session.cli import probe
+from gopacs_session.cli.certificate import Certificate
+from gopacs_session.cli.check import Step, diagnose
+from gopacs_session.cli.claims import name_and_roles
+from gopacs_session.cli.exit_code import ExitCode
 from gopacs_session.configuration import Configuration
-from gopacs_session.exit_code import ExitCode
 from gopacs_session.sandbox import Sandbox
 
 SOURCES = {"client_id": "here", "client_secret": "there", "environment": "elsewhere"}
@@ -326,7 +327,7 @@ class TestCredentials:
 
     def test_refused_by_gopacs(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         """With GOPACS itself the advice says where in its UI to look."""
-        monkeypatch.setattr("gopacs_session.check.PRESETS", (sandbox.environment,))
+        monkeypatch.setattr("gopacs_session.cli.check.PRESETS", (sandbox.environment,))
         step = last(sandbox.environment)
         assert "Organisations > API Clients" in step.advice
         assert "sandbox" in step.advice

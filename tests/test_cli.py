@@ -23,10 +23,10 @@ from typing import Any
 import pytest
 from servers import TOKEN, Answer, Authority, http, raw
 
-import gopacs_session.demo
+import gopacs_session.cli.demo
 from gopacs_session import __version__, configuration
 from gopacs_session.cli import main
-from gopacs_session.exit_code import ExitCode
+from gopacs_session.cli.exit_code import ExitCode
 from gopacs_session.sandbox import Sandbox
 
 COMMAND = [sys.executable, "-m", "gopacs_session"]
@@ -690,7 +690,7 @@ class TestSandbox:
 class TestDemo:
     @pytest.fixture(autouse=True)
     def brief(self, monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
-        monkeypatch.setattr(gopacs_session.demo, "TOKEN_LIFE", 0.5)
+        monkeypatch.setattr(gopacs_session.cli.demo, "TOKEN_LIFE", 0.5)
 
     def test_success(self, capsys: pytest.CaptureFixture[str]) -> None:
         """It ends well if every request succeeded, in lines that fit a terminal."""
@@ -711,7 +711,7 @@ class TestDemo:
                 self.answer_next_api_requests(1, 500)
                 return self
 
-        monkeypatch.setattr(gopacs_session.demo, "Sandbox", Faulty)
+        monkeypatch.setattr(gopacs_session.cli.demo, "Sandbox", Faulty)
         assert main(["demo"]) == ExitCode.FAILURE
         out = capsys.readouterr().out
         assert "caller  GET /first: 500 Server Error" in out

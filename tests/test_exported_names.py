@@ -31,7 +31,7 @@ PUBLIC_NAMES = {
 
 PACKAGE = Path(gopacs_session.__file__).parent
 
-COMMAND = {"cli", "demo", "__main__"}
+COMMAND = {"cli", "__main__"}
 
 # What each room, a module or a folder, may not reach by whatever way.
 OUT_OF_REACH = {

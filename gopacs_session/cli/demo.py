@@ -11,8 +11,8 @@ from time import monotonic
 
 import requests
 
-from .sandbox import Exchange, Sandbox
-from .session import GopacsSession
+from ..sandbox import Exchange, Sandbox
+from ..session import GopacsSession
 from .terminal import Style, Terminal
 
 TOKEN_LIFE = 4.0  # seconds

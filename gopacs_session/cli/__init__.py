@@ -16,7 +16,7 @@ from oauthlib.oauth2 import InsecureTransportError
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
-from .exceptions import ConfigurationError, TokenRequestError
+from ..exceptions import ConfigurationError, TokenRequestError
 from .exit_code import ExitCode, of_error
 from .parser import ONLINE, parser
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv`, or else with the process's arguments.
 
     Returns:
-        An :class:`~gopacs_session.exit_code.ExitCode`.
+        An :class:`~gopacs_session.cli.exit_code.ExitCode`.
 
     Raises:
         SystemExit: ``--help``, ``--version``, or wrong usage.

@@ -6,9 +6,9 @@ import os
 import sys
 from argparse import Namespace
 
-from . import configuration
-from .configuration import Configuration
-from .exceptions import ConfigurationError
+from .. import configuration
+from ..configuration import Configuration
+from ..exceptions import ConfigurationError
 
 
 def configure(options: Namespace) -> Configuration:

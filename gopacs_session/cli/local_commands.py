@@ -8,8 +8,8 @@ import sys
 import threading
 from argparse import Namespace
 
-from .configuration import variables
-from .exceptions import ConfigurationError
+from ..configuration import variables
+from ..exceptions import ConfigurationError
 from .exit_code import ExitCode
 from .terminal import Style, Terminal
 
@@ -23,8 +23,8 @@ def demo(options: Namespace) -> ExitCode:
 
 def sandbox(options: Namespace) -> ExitCode:
     """Run a sandbox until Ctrl-C."""
+    from ..sandbox import Sandbox
     from .demo import Journal
-    from .sandbox import Sandbox
 
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

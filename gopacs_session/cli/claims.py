@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from .token_response import json_object
+from ..token_response import json_object
 
 
 def name_and_roles(token: str) -> tuple[str | None, list[str]]:

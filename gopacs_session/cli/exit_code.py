@@ -7,7 +7,7 @@ from enum import IntEnum
 from oauthlib.oauth2 import InsecureTransportError
 from requests import RequestException
 
-from .exceptions import InvalidClientError, TokenRequestError
+from ..exceptions import InvalidClientError, TokenRequestError
 
 
 class ExitCode(IntEnum):

@@ -12,10 +12,10 @@ from argparse import Namespace
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..exceptions import ConfigurationError, WrongEnvironmentError
+from ..session import GopacsSession
 from .credentials import configure
-from .exceptions import ConfigurationError, WrongEnvironmentError
 from .exit_code import ExitCode, of_status
-from .session import GopacsSession
 
 if TYPE_CHECKING:
     import requests

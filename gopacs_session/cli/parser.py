@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-from . import __version__
-from .environments import PRESETS
+from .. import __version__
+from ..environments import PRESETS
 from .exit_code import ExitCode
 
 DESCRIPTION = "Access tokens and requests for the APIs of GOPACS."
