@@ -40,5 +40,5 @@ def _after_fork() -> None:
                 manager.pools = type(manager.pools)(manager.pools._maxsize)
 
 
-if hasattr(os, "register_at_fork"):  # Not on Windows, which cannot fork.
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork
     os.register_at_fork(after_in_child=_after_fork)

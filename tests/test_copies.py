@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+import requests_mock
 from requests.adapters import HTTPAdapter
 from support import Clock, call_the_api
 
@@ -119,6 +120,7 @@ def test_a_forked_child_shares_no_connection(sandbox: Sandbox) -> None:
         adapter = session.get_adapter(f"{sandbox.api_url}/")
         assert isinstance(adapter, HTTPAdapter)
         adapter.init_poolmanager(3, 5, assert_hostname="localhost")
+        session.mount("mock://", requests_mock.Adapter())
         session.get(f"{sandbox.api_url}/warm")
         child = os.fork()
         if child == 0:

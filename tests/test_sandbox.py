@@ -218,6 +218,12 @@ class TestTokenEndpoint:
         assert response.headers["Content-Type"] == "text/html;charset=utf-8"
         assert response.text.startswith("<!DOCTYPE html>")
 
+    def test_garbled_credentials_in_the_header(self, ask: Any) -> None:
+        """What is no base64 gives no credentials, and so does another scheme."""
+        for authorization in ("Basic \u00e9", "Basic a", "Digest c2FuZGJveDp4"):
+            headers = {"Authorization": authorization.encode("latin-1")}
+            assert ask(headers=headers, client_id=None).json()["error"] == "invalid_client"
+
     @pytest.mark.parametrize(("password", "status"), [("right", 200), ("wrong", 401)], ids=["right", "wrong"])
     def test_credentials_in_the_header(
         self, sandbox: Sandbox, plain: requests.Session, password: str, status: int

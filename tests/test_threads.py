@@ -119,12 +119,35 @@ def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox) -> None
         renewing = threading.Thread(target=at_once, args=[1, lambda: session.get(sandbox.api_url)])
         renewing.start()
         hung.wait(10)
-        with pytest.raises(AuthorizationServerError, match="hangs"):
-            session.get(sandbox.api_url)
+        errors = at_once(8, lambda: session.get(sandbox.api_url))
+        assert {type(error) for error in errors} == {AuthorizationServerError}
+        assert all("hangs" in str(error) for error in errors)
         session.mount(sandbox.environment.token_url, adapter)
         assert session.get(sandbox.api_url).status_code == 200
         release.set()
         renewing.join()
+
+
+def test_a_thread_that_cannot_be_started_harms_nobody(
+    sandbox: Sandbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At a limit of threads a stale token is used on, and renewed by a request when it is unusable."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.advance(250)
+
+        def refuse(thread: threading.Thread) -> None:
+            if thread.name == "gopacs_session renewal":
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        start = threading.Thread.start
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert session.get(f"{sandbox.api_url}/stale").status_code == 200
+        clock.advance(50)
+        assert session.get(f"{sandbox.api_url}/expired").status_code == 200
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1, 2]
+    assert "can't start new thread" in caplog.text
 
 
 def test_a_secret_that_needs_a_token_is_an_error_not_a_deadlock(sandbox: Sandbox) -> None:

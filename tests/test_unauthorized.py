@@ -87,6 +87,15 @@ def test_a_generator_is_not_replayed(sandbox: Sandbox, session: GopacsSession) -
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2]
 
 
+def test_a_generator_that_is_not_replayed_leaves_the_refusal_to_be_read(
+    sandbox: Sandbox, session: GopacsSession
+) -> None:
+    """With stream=True, the body of a 401 to an unrepeatable request is the caller's to read."""
+    sandbox.answer_next_api_requests(1, 401, body=b"why")
+    with session.post(f"{sandbox.api_url}/message", data=iter([b"<message/>"]), stream=True) as answer:
+        assert (answer.status_code, answer.raw.read()) == (401, b"why")
+
+
 def test_a_pipe_is_not_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
     """A file that can't be rewound is not sent again: the caller gets the 401."""
 
