@@ -690,7 +690,7 @@ class TestSandbox:
 class TestDemo:
     @pytest.fixture(autouse=True)
     def brief(self, monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
-        monkeypatch.setattr(gopacs_session.cli.demo, "TOKEN_LIFE", 0.5)
+        monkeypatch.setattr(gopacs_session.cli.demo, "TOKEN_LIFE", 1.0)
 
     def test_success(self, capsys: pytest.CaptureFixture[str]) -> None:
         """It ends well if every request succeeded, in lines that fit a terminal."""
@@ -715,7 +715,7 @@ class TestDemo:
         assert main(["demo"]) == ExitCode.FAILURE
         out = capsys.readouterr().out
         assert "caller  GET /first: 500 Server Error" in out
-        assert "13 of 14 requests succeeded" in out
+        assert re.search(r"\b1[0-3] of 14 requests succeeded", out)
 
 
 class TestCompletion:

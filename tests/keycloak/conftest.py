@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
@@ -45,12 +45,8 @@ def stoppable_keycloak(keycloak: Keycloak) -> Iterator[Keycloak]:
     keycloak.start()
 
 
-class Connect(Protocol):
-    def __call__(self, client: str = "ordinary", **options: Any) -> GopacsSession: ...
-
-
 @pytest.fixture
-def connect(keycloak: Keycloak) -> Iterator[Connect]:
+def connect(keycloak: Keycloak) -> Iterator[Callable[..., GopacsSession]]:
     """Make a session for the realm's client of this kind; options are GopacsSession's, and win."""
 
     def connect(client: str = "ordinary", **options: Any) -> GopacsSession:

@@ -10,11 +10,11 @@ import pytest
 from gopacs_session import GopacsSession, InvalidClientError
 
 from .admin import plain_session
-from .conftest import Connect
 from .load import Load
 from .protected_api import ProtectedApi
 from .server import Keycloak
 
+Connect = Callable[..., GopacsSession]
 Revoke = Callable[[Keycloak, GopacsSession], object]
 
 

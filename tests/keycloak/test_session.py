@@ -14,9 +14,10 @@ from requests.adapters import HTTPAdapter
 
 from gopacs_session import Environment, GopacsSession, InvalidClientError, TokenRequestError
 
-from .conftest import Connect
 from .protected_api import ProtectedApi, Received
 from .server import Keycloak
+
+Connect = Callable[..., GopacsSession]
 
 # -- the grant ---------------------------------------------------------------------------------------------------------
 
@@ -232,7 +233,7 @@ def test_realm_disabled(altered_keycloak: Keycloak, api: ProtectedApi, connect: 
 
 def test_distrusted_certificate(api: ProtectedApi, connect: Connect) -> None:
     """Without Keycloak's CA nothing is sent, and the message names the certificate."""
-    session: GopacsSession = connect()
+    session = connect()
     session.verify = True
     with pytest.raises(TokenRequestError, match="CERTIFICATE_VERIFY_FAILED") as failure:
         session.get(api.url)
