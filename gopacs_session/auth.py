@@ -147,6 +147,13 @@ def bears_token(request: PreparedRequest | None) -> bool:
     return request is not None and isinstance(request.headers.get("Authorization"), Authorization)
 
 
+def hide_token(response: Response) -> None:
+    """Take the token out of an answer that is history: caches store these, and mask only the last request's."""
+    if bears_token(response.request):
+        response.request = response.request.copy()
+        response.request.headers["Authorization"] = "Bearer ***"
+
+
 def _rewind(request: PreparedRequest) -> bool:
     """Set the body back to where it stood when it was first sent; False if it can't be."""
     if request._body_position is None:

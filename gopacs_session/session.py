@@ -14,7 +14,7 @@ from requests.adapters import HTTPAdapter
 from requests_oauthlib import OAuth2Session
 
 from . import configuration
-from .auth import PlainAuth, TokenAuth, has_token_auth
+from .auth import PlainAuth, TokenAuth, has_token_auth, hide_token
 from .environments import PRODUCTION, Environment, preset
 from .exceptions import ConfigurationError, GopacsSessionError
 from .forking import watch
@@ -158,7 +158,10 @@ class GopacsSession(OAuth2Session):
         """As in requests, with the session's timeout where none is named."""
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
-        return super().send(request, **kwargs)
+        response = super().send(request, **kwargs)
+        for earlier in response.history:
+            hide_token(earlier)
+        return response
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """As in requests for a plain request; one that bore the token keeps it within the environment's hosts."""

@@ -232,3 +232,16 @@ def test_the_callers_own_header_survives_a_redirect(sandbox: Sandbox) -> None:
         prepared.headers["Authorization"] = "Bearer of-another-system"
         session.send(prepared)
     assert [exchange.authorization for exchange in sandbox.api_requests] == ["Bearer of-another-system"] * 2
+
+
+def test_history_shows_no_token(sandbox: Sandbox) -> None:
+    """The requests of earlier answers, refused or redirected, tell that they bore a token, but not which."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        sandbox.answer_next_api_requests(1, 401)
+        sandbox.answer_next_api_requests(1, 302, headers={"Location": "/moved"})
+        answer = session.get(f"{sandbox.api_url}/participants")
+        assert answer.status_code == 200
+        assert [earlier.request.headers["Authorization"] for earlier in answer.history] == ["Bearer ***"]
+        assert [earlier.status_code for earlier in answer.history] == [302]
+        assert answer.request.headers["Authorization"] == f"Bearer {session.access_token}"
