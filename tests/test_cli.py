@@ -690,7 +690,7 @@ class TestSandbox:
 class TestDemo:
     @pytest.fixture(autouse=True)
     def brief(self, monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
-        monkeypatch.setattr(gopacs_session.cli.demo, "TOKEN_LIFE", 1.0)
+        monkeypatch.setattr(gopacs_session.cli.demo, "TOKEN_LIFE", 2.0)
 
     def test_success(self, capsys: pytest.CaptureFixture[str]) -> None:
         """It ends well if every request succeeded, in lines that fit a terminal."""
