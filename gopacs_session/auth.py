@@ -82,7 +82,11 @@ class TokenAuth(AuthBase):
             _release(response)
         elif not send_options.get("stream"):
             response.content  # noqa: B018 - the caller wants it read, and its connection back in the pool
-        token = self._get_token(str(request.headers["Authorization"]))
+        try:
+            token = self._get_token(str(request.headers["Authorization"]))
+        except BaseException:
+            response.close()  # The caller never sees it: where it is streamed, its connection would be lost.
+            raise
         if not replayable:
             return response
         request.headers["Authorization"] = token.authorization
@@ -156,8 +160,10 @@ def hide_token(response: Response) -> None:
 
 def _rewind(request: PreparedRequest) -> bool:
     """Set the body back to where it stood when it was first sent; False if it can't be."""
+    if request.body is None:  # A redirect drops the body, but not where it stood.
+        return True
     if request._body_position is None:
-        return request.body is None or isinstance(request.body, (str, bytes, bytearray))
+        return isinstance(request.body, (str, bytes, bytearray))
     try:
         rewind_body(request)
     except (UnrewindableBodyError, ValueError):  # ValueError: the file was closed meanwhile.

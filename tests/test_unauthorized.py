@@ -290,3 +290,33 @@ def test_an_endless_refusal_is_not_read_to_its_end(sandbox: Sandbox, session: Go
     answer = session.get(f"{sandbox.api_url}/participants")
     assert answer.status_code == 200
     assert 0 < len(answer.history[0].content) < len(body)
+
+
+def test_a_refusal_after_a_redirect_that_dropped_a_file_is_mended(sandbox: Sandbox) -> None:
+    """A GET that a redirect made of a file's POST has no body to rewind, and is replayed."""
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        sandbox.answer_next_api_requests(1, 303, headers={"Location": "/result"})
+        sandbox.answer_next_api_requests(1, 401)
+        assert session.post(f"{sandbox.api_url}/message", data=io.BytesIO(b"<message/>")).status_code == 200
+
+
+def test_a_refusal_whose_renewal_fails_gives_its_connection_back(sandbox: Sandbox, session: GopacsSession) -> None:
+    """With two connections, streamed refusals that end in kept errors do not use them up."""
+    adapter = session.get_adapter(f"{sandbox.api_url}/")
+    assert isinstance(adapter, HTTPAdapter)
+    adapter.init_poolmanager(1, 2, block=True)
+    sandbox.client_enabled = False
+    kept: list[InvalidClientError] = []
+
+    def call() -> None:
+        for _ in range(3):
+            try:
+                session.post(f"{sandbox.api_url}/message", data=iter([b"<message/>"]), stream=True)
+            except InvalidClientError as error:
+                kept.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert len(kept) == 3
