@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -18,6 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from ..exceptions import ConfigurationError, TokenRequestError
 from .exit_code import ExitCode, of_error
+from .log import warnings_to
 from .parser import ONLINE, parser
 
 
@@ -58,7 +58,7 @@ def _help() -> ExitCode:
 def _run(options: Namespace) -> ExitCode:
     try:
         command = getattr(import_module(options.module, __package__), options.command)
-        with _warnings_on_stderr() if options.module == ONLINE else nullcontext():
+        with warnings_to(_complain) if options.module == ONLINE else nullcontext():
             code: ExitCode = command(options)
             return code
     except BrokenPipeError:
@@ -92,22 +92,6 @@ def _complain(text: str) -> None:
     from .terminal import complain
 
     complain(text)
-
-
-@contextmanager
-def _warnings_on_stderr() -> Iterator[None]:
-    """The library's log tells of its retries."""
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            _complain(record.getMessage())
-
-    log, handler = logging.getLogger("gopacs_session"), Handler(logging.WARNING)
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
 
 
 def _forget_output() -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from time import monotonic
 
 import requests
 
 from ..sandbox import Exchange, Sandbox
 from ..session import GopacsSession
+from .log import warnings_to
 from .terminal import Style, Terminal
 
 TOKEN_LIFE = 4.0  # seconds
@@ -48,15 +46,6 @@ class Journal:
             self.line("api", f"{exchange.method} {exchange.path} {bore}: {exchange.status}", *styles)
 
 
-class _JournalHandler(logging.Handler):
-    def __init__(self, journal: Journal) -> None:
-        super().__init__(logging.WARNING)
-        self._journal = journal
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._journal.line("log", record.getMessage(), Style.YELLOW)
-
-
 class Demo:
     """The story, act by act.
 
@@ -73,7 +62,7 @@ class Demo:
     def run(self) -> bool:
         """Play it; whether every request succeeded."""
         with (
-            self._logging(),
+            warnings_to(lambda text: self._journal.line("log", text, Style.YELLOW)),
             Sandbox(token_lifetime=TOKEN_LIFE, on_request=self._journal.exchange) as sandbox,
             sandbox.session() as session,
         ):
@@ -81,15 +70,6 @@ class Demo:
             for act in (self._first_token, self._expiry, self._staleness, self._revocation, self._outage):
                 act(sandbox, session)
             return self._sum_up(sandbox)
-
-    @contextmanager
-    def _logging(self) -> Iterator[None]:
-        log, handler = logging.getLogger("gopacs_session"), _JournalHandler(self._journal)
-        log.addHandler(handler)
-        try:
-            yield
-        finally:
-            log.removeHandler(handler)
 
     def _sum_up(self, sandbox: Sandbox) -> bool:
         without = sum(exchange.authorization is None for exchange in sandbox.api_requests)
