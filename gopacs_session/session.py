@@ -188,6 +188,8 @@ class GopacsSession(OAuth2Session):
         return self._current.get(self._fetch, self._updated, refused)
 
     def _fetch(self) -> tuple[dict[str, Any], float]:
+        # token_timeout may have changed since construction.
+        self._current.patience = longest_renewal(self.token_timeout)
         return self._grant.request_token(self, getattr(self, "client_id", None), self.scope, self.token_timeout)
 
     def _updated(self, token: dict[str, Any]) -> None:

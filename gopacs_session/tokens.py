@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from time import monotonic, time
 from typing import Any
 
@@ -64,7 +65,8 @@ class Token:
         """The token of an answer that was kept somewhere; its ``expires_at`` tells how much of its life is left."""
         if answer.get("expires_at") is None:
             return cls.issued(answer, leeway)
-        left = seconds(answer["expires_at"]) - time()
+        expires_at = seconds(answer["expires_at"])
+        left = expires_at - time() if isfinite(expires_at) else 0.0
         life = lifetime(answer.get("expires_in", left))
         # A wall clock that stepped back since must not lengthen the life.
         return cls.issued({**answer, "expires_in": life}, leeway, age=max(0.0, life - left))
@@ -80,7 +82,7 @@ class CurrentToken:
 
     def __init__(self, leeway: float, patience: float) -> None:
         self._leeway = leeway
-        self._patience = patience
+        self.patience = patience
         self._token: Token | None = None
         self.forget_renewal()
 
@@ -94,10 +96,10 @@ class CurrentToken:
 
     def __getstate__(self) -> dict[str, Any]:
         # The monotonic clock means nothing in another process: the wall clock's expires_at carries the token over.
-        return {"leeway": self._leeway, "patience": self._patience, "answer": self.answer}
+        return {"leeway": self._leeway, "patience": self.patience, "answer": self.answer}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._leeway, self._patience = state["leeway"], state["patience"]
+        self._leeway, self.patience = state["leeway"], state["patience"]
         self.put(state["answer"])
         self.forget_renewal()
 
@@ -158,7 +160,7 @@ class CurrentToken:
             # A signal handler, or a client_secret callable, that calls GOPACS itself.
             raise TokenRequestError("No access token: it was asked for in the midst of its own renewal.")
         lock = self._lock
-        if not lock.acquire(timeout=self._patience):
+        if not lock.acquire(timeout=self.patience):
             if lock is self._lock:
                 self.forget_renewal()
             raise AuthorizationServerError("No access token: its renewal by another thread hangs.")

@@ -13,6 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from support import Clock, at_once
 
+import gopacs_session.grant
 from gopacs_session import AuthorizationServerError, InvalidClientError, TokenRequestError
 from gopacs_session.sandbox import Sandbox
 
@@ -102,8 +103,9 @@ def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox) -> None:
     assert bore_a_token(sandbox)
 
 
-def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox) -> None:
+def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait for a renewal that never ends get a typed error, and the next request renews by itself."""
+    monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.0)
     with sandbox.session(token_timeout=0.05) as session:
         hung, release = threading.Event(), threading.Event()
 
@@ -115,7 +117,6 @@ def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox) -> None
 
         adapter = session.get_adapter(f"{sandbox.api_url}/")
         session.mount(sandbox.environment.token_url, Hanging())
-        session._current._patience = 0.1
         renewing = threading.Thread(target=at_once, args=[1, lambda: session.get(sandbox.api_url)])
         renewing.start()
         hung.wait(10)
@@ -126,6 +127,27 @@ def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox) -> None
         assert session.get(sandbox.api_url).status_code == 200
         release.set()
         renewing.join()
+
+
+def test_a_longer_token_timeout_makes_the_others_wait_longer(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token_timeout that was raised after construction holds for those who wait, too: there is one token request."""
+    monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.0)
+    answers: list[Any] = []
+    with sandbox.session(token_timeout=0.05) as session:
+        session.token_timeout = 10
+        with sandbox.hold_token_requests():
+            threads = [
+                threading.Thread(target=lambda: answers.extend(at_once(1, lambda: session.get(sandbox.api_url))))
+                for _ in range(2)
+            ]
+            threads[0].start()
+            sandbox.wait_for_token_requests(1)
+            threads[1].start()
+            threads[1].join(1)
+        for thread in threads:
+            thread.join()
+    assert [getattr(answer, "status_code", answer) for answer in answers] == [200, 200]
+    assert len(sandbox.token_requests) == 1
 
 
 def test_a_thread_that_cannot_be_started_harms_nobody(

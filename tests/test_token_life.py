@@ -280,7 +280,7 @@ def test_a_stored_token_is_used_until_its_expiry(sandbox: Sandbox, clock: Clock)
     assert len(sandbox.token_requests) == 2
 
 
-@pytest.mark.parametrize("expires_at", [1.0, "soon", 0, -1])
+@pytest.mark.parametrize("expires_at", [1.0, "soon", 0, -1, float("nan"), float("inf"), "Infinity"])
 def test_a_stored_token_that_has_expired_is_not_sent(sandbox: Sandbox, expires_at: Any) -> None:
     """A stored token of the past, or with a nonsensical expiry, is replaced before the first request."""
     with sandbox.session() as session:

@@ -34,6 +34,7 @@ def the_shortest_script() -> None:
 
 def every_option(read_vault: Callable[[], str], store: Callable[[dict[str, Any]], None]) -> None:
     GopacsSession("trader", "s3cret", ACCEPTANCE)
+    assert_type(GopacsSession.from_env({"GOPACS_CLIENT_ID": "trader"}, leeway=30), GopacsSession)
     GopacsSession("trader", "s3cret", environment="acceptance")
     GopacsSession(
         client_id="trader",
