@@ -92,8 +92,11 @@ class ClientCredentialsGrant:
             with send(session, self._token_request(client_id, secret, scope), timeout) as response:
                 body = read(response, connect_and_read(timeout)[1])
         except Exception as error:  # noqa: BLE001 - a mounted adapter may raise anything
-            return self._undelivered(error, secret)
-        return self._judge(response, body, secret)
+            failure = error
+        else:
+            return self._judge(response, body, secret)
+        # Here, since an exception that is raised while another is handled keeps that one as its context.
+        return self._undelivered(failure, secret)
 
     def _secret(self) -> str:
         if isinstance(self.client_secret, str):
@@ -120,7 +123,9 @@ class ClientCredentialsGrant:
 
     def _undelivered(self, error: Exception, secret: str) -> TokenRequestError:
         # Only words of requests and of the system are worth quoting, and an adapter may have put the form into them.
-        reason = quotable(reason_of(error), secret) if isinstance(error, OSError) else type(error).__name__
+        # An InvalidURL is a proxy's, and its words may hold the proxy's password.
+        tells = isinstance(error, OSError) and not isinstance(error, requests.exceptions.InvalidURL)
+        reason = quotable(reason_of(error), secret) if tells else type(error).__name__
         if isinstance(error, CONNECTION_ERRORS):
             text = f"the authorization server is out of reach ({reason}). Check network, proxy and CA bundle."
             return AuthorizationServerError(self._message(text))

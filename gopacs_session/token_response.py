@@ -57,10 +57,17 @@ def quotable(text: object, secret: str) -> str | None:
     if not isinstance(text, str):
         return None
     text = _printable(text)
-    forms = {_printable(secret).strip(), quote(secret), quote(secret, safe=""), quote_plus(secret), escape(secret)}
-    for form in forms - {""}:
+    for form in sorted({_printable(form).strip() for form in _forms(secret)} - {""}, key=len, reverse=True):
         text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
     return text[:200]
+
+
+def _forms(secret: str) -> list[str]:
+    """What software makes of a secret in passing: in a form, in HTML, in JSON, in a repr, in bytes read as Latin-1."""
+    octets = secret.encode()
+    quoted = [quote(secret), quote(secret, safe=""), quote_plus(secret), escape(secret)]
+    literal = [json.dumps(secret)[1:-1], repr(secret)[1:-1], repr(octets)[2:-1]]
+    return [secret, octets.decode("latin-1"), *quoted, *literal]
 
 
 def _printable(text: str) -> str:

@@ -46,8 +46,11 @@ def read(response: requests.Response, limit: float) -> bytes:
 
 def reason_of(error: BaseException) -> str:
     """Name of an exception, and words of what caused it: requests wraps urllib3, which wraps the system."""
-    cause = error
+    name, cause = type(error).__name__, error
     for _ in range(5):
         parts = [getattr(cause, "reason", None), *cause.args]
         cause = next((part for part in parts if isinstance(part, BaseException)), cause)
-    return f"{type(error).__name__}: {cause}"
+    try:
+        return f"{name}: {cause}"
+    except Exception:  # noqa: BLE001 - an adapter may raise anything, and anything may fail to be printed
+        return name

@@ -31,6 +31,7 @@ SECRET = "s3cr+t/of%the&client=\u00fc\u20ac 'and' \"more\""
 FORMS = {
     *(SECRET, json.dumps(SECRET)[1:-1], ascii(SECRET)[1:-1], repr(SECRET)[1:-1], repr(SECRET.encode())[2:-1]),
     base64.b64encode(SECRET.encode()).decode(),
+    "".join(filter(str.isprintable, SECRET.encode().decode("latin-1"))),
 }
 
 
@@ -262,6 +263,10 @@ ECHOES: dict[str, Callable[[str], str]] = {
     "with a NUL in it": lambda secret: secret[:5] + "\x00" + secret[5:],
     "with a soft hyphen in it": lambda secret: "\u00ad".join(secret),
     "with line ends in it": lambda secret: "\r\n".join(secret),
+    "as a JSON string": json.dumps,
+    "in a repr": repr,
+    "in a repr of bytes": lambda secret: repr(secret.encode()),
+    "in bytes that were taken for Latin-1": lambda secret: secret.encode().decode("latin-1"),
 }
 
 
@@ -286,6 +291,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 FORM = quote_plus(SECRET)
 RAW_ECHOES = {
+    "instead of a status line": raw(f"FOO {SECRET}\r\n\r\n".encode()),
+    "instead of the size of a chunk": raw(http(f"{SECRET}\r\n".encode(), "Transfer-Encoding: chunked")),
     "a status line": raw(f"HTTP/1.1 {FORM} OK\r\n\r\n".encode()),
     "another protocol": raw(f"client_secret={FORM}\r\n\r\n".encode()),
     "the reason": raw(http(b"", status=f"503 {FORM}")),
@@ -359,6 +366,26 @@ def test_an_adapter_that_tells_the_form(vault: Sandbox, spoils: Spoils, kind: ty
     spoils.assert_clean()
 
 
+class Unspeakable(OSError):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.usefixtures("pauses")
+def test_an_adapter_whose_error_has_no_words(vault: Sandbox, spoils: Spoils) -> None:
+    """An exception that cannot be printed is a TokenRequestError that tells its type, and nothing hangs on it."""
+
+    class Failing(HTTPAdapter):
+        def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+            raise requests.ConnectionError(Unspeakable(), request=request)
+
+    with vault.session() as session, spoils.failing():
+        session.mount(f"{vault.api_url}/", Failing())
+        session.fetch_token()
+    assert "ConnectionError" in str(spoils.errors[0])
+    spoils.assert_clean()
+
+
 @pytest.mark.parametrize("secret", [f"{SECRET}\ud800", None, SECRET.encode()], ids=["surrogate", "None", "bytes"])
 def test_a_secret_that_cannot_be_sent(vault: Sandbox, spoils: Spoils, secret: Any) -> None:
     """A secret that no form can hold is an error without it."""
@@ -385,8 +412,9 @@ def test_the_credentials_of_a_proxy(vault: Sandbox, spoils: Spoils) -> None:
     """A proxy that is out of reach, or refuses, is told without the password that is in its URL."""
     with proxying() as proxy, GopacsSession("client", "own", vault.environment) as session:
         proxy.refusal = "407 Proxy Authentication Required"
-        for url in (proxy.url, "http://127.0.0.1:1", "http://127.0.0.1:port", "socks9://127.0.0.1:1"):
-            session.proxies = {"https": url.replace("//", f"//user:{quote(SECRET, safe='')}@")}
+        hosts = ("http://127.0.0.1:1", "http://127.0.0.1:port", "http://127.0.0.1:99999", "socks9://127.0.0.1:1")
+        for url, password in product((proxy.url, *hosts), (quote(SECRET, safe=""), SECRET)):
+            session.proxies = {"https": url.replace("//", f"//user:{password}@")}
             with spoils.failing():
                 session.fetch_token()
     spoils.assert_clean()
