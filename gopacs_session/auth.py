@@ -12,7 +12,7 @@ from oauthlib.oauth2 import InsecureTransportError
 from requests import PreparedRequest, Response, sessions
 from requests.adapters import BaseAdapter
 from requests.auth import AuthBase
-from requests.exceptions import RequestException, UnrewindableBodyError
+from requests.exceptions import UnrewindableBodyError
 from requests.utils import rewind_body
 
 from .environments import Environment, preset_owning
@@ -77,10 +77,10 @@ class TokenAuth(AuthBase):
         request = response.request.copy()
         # Before the renewal: requests-mock takes its adapter back after any nested send.
         adapter = self._get_adapter(str(request.url))
-        replayable = _rewind(request)
+        replayable, stream = _rewind(request), send_options.get("stream")
         if replayable:
-            _release(response)
-        elif not send_options.get("stream"):
+            _release(response, read=not stream)
+        elif not stream:
             response.content  # noqa: B018 - the caller wants it read, and its connection back in the pool
         try:
             token = self._get_token(str(request.headers["Authorization"]))
@@ -132,6 +132,9 @@ class _Replay:
             return self._auth.replay(response, **send_options)
         return response
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Replay:
+        return self  # A copy of the request is to be replayed, too.
+
     def __reduce__(self) -> tuple[type[_Replay], tuple[()]]:
         # Hooks hang on each response: one that is pickled must not take the session and its secret along.
         return _Replay, ()
@@ -171,8 +174,9 @@ def _rewind(request: PreparedRequest) -> bool:
     return True
 
 
-def _release(response: Response) -> None:
-    """Give the connection back to its pool, with as much of the body as a refusal may sensibly have."""
-    with suppress(RequestException, RuntimeError):
-        response._content = next(response.iter_content(65536), b"")
+def _release(response: Response, *, read: bool) -> None:
+    """Give the connection back to its pool; `read` as much of the body first as a refusal may sensibly have."""
+    if read:
+        with suppress(Exception):  # Whatever is wrong with it, another answer is to come.
+            response._content = next(response.iter_content(65536), b"")
     response.close()

@@ -85,7 +85,7 @@ def _read_request(connection: ssl.SSLSocket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-class RawServer(socketserver.TCPServer):
+class RawServer(socketserver.ThreadingTCPServer):
     """A TLS server that answers one request on each connection, with whatever bytes it is told, and hangs up.
 
     Args:

@@ -12,6 +12,7 @@ from typing import IO, Any
 import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
+from servers import TOKEN, Authority, http, raw
 from support import at_once
 
 from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError
@@ -290,6 +291,35 @@ def test_an_endless_refusal_is_not_read_to_its_end(sandbox: Sandbox, session: Go
     answer = session.get(f"{sandbox.api_url}/participants")
     assert answer.status_code == 200
     assert 0 < len(answer.history[0].content) < len(body)
+
+
+REST = {
+    "late": ("Content-Length: 5", b"later"),
+    "malformed": ("Transfer-Encoding: chunked", b"-5\r\nlater"),
+}
+
+
+@pytest.mark.parametrize("kind", REST)
+def test_a_streamed_refusal_is_not_read(tmp_path: Path, kind: str) -> None:
+    """With stream=True, a refusal whose body does not come or makes no sense keeps nobody from the final answer."""
+    header, body = REST[kind]
+    answered, in_time = threading.Event(), []
+
+    def refusal(_: bytes) -> Iterator[bytes]:
+        yield http(b"", header, status="401 No")
+        in_time.append(answered.wait(10))
+        yield body
+
+    authority = Authority(tmp_path)
+    with (
+        authority.server(raw(http(TOKEN)), refusal, raw(http(TOKEN)), raw(http(b"final"))) as server,
+        GopacsSession("client", "the-secret", server.environment) as session,
+    ):
+        session.verify = authority.ca_file
+        with session.get(server.environment.token_url, stream=True) as answer:
+            assert (answer.status_code, answer.content) == (200, b"final")
+        answered.set()
+    assert in_time == [True]
 
 
 def test_a_refusal_after_a_redirect_that_dropped_a_file_is_mended(sandbox: Sandbox) -> None:
