@@ -15,9 +15,10 @@ from requests.auth import AuthBase
 from requests.exceptions import UnrewindableBodyError
 from requests.utils import rewind_body
 
+from .authorization import bears_token
 from .environments import Environment, preset_owning
 from .exceptions import WrongEnvironmentError
-from .tokens import Authorization, Token
+from .tokens import Token
 
 
 class PlainAuth(AuthBase):
@@ -147,18 +148,6 @@ def has_token_auth(request: PreparedRequest) -> bool:
     """
     ours = "Authorization" not in request.headers or bears_token(request)
     return ours and any(isinstance(hook, _Replay) for hook in request.hooks.get("response", ()))
-
-
-def bears_token(request: PreparedRequest | None) -> bool:
-    """Whether the Authorization is one that a session of ours put there; some adapters tell of no request."""
-    return request is not None and isinstance(request.headers.get("Authorization"), Authorization)
-
-
-def hide_token(response: Response) -> None:
-    """Take the token out of an answer that is history: caches store these, and mask only the last request's."""
-    if bears_token(response.request):
-        response.request = response.request.copy()
-        response.request.headers["Authorization"] = "Bearer ***"
 
 
 def _rewind(request: PreparedRequest) -> bool:

@@ -14,7 +14,8 @@ from requests.adapters import HTTPAdapter
 from requests_oauthlib import OAuth2Session
 
 from . import configuration
-from .auth import PlainAuth, TokenAuth, has_token_auth, hide_token
+from .auth import PlainAuth, TokenAuth, has_token_auth
+from .authorization import hide_token
 from .environments import PRODUCTION, Environment, preset
 from .exceptions import ConfigurationError, GopacsSessionError
 from .forking import watch
@@ -70,15 +71,14 @@ class GopacsSession(OAuth2Session):
         if scope is not None and not isinstance(scope, (str, list, tuple, set)):
             raise ConfigurationError("scope must be a string, or a list of strings.")
         check_seconds("leeway", leeway, least=0)
-        check_timeout("token_timeout", token_timeout)
         check_timeout("timeout", timeout, may_be_none=True)
         self.environment = preset(environment) if isinstance(environment, str) else environment
         if not isinstance(self.environment, Environment):
             raise ConfigurationError("environment must be an Environment or the name of one.")
+        self._current = CurrentToken(leeway)
         self.token_timeout = token_timeout
         self.timeout = timeout
         self._grant = ClientCredentialsGrant(self.environment, client_secret)
-        self._current = CurrentToken(leeway, patience=longest_renewal(token_timeout))
         super().__init__(client=BackendApplicationClient(client_id), scope=scope, token_updater=token_updater)
         # The parent's auth object would switch netrc off for every host; each request of ours brings its own.
         self.auth = None
@@ -188,9 +188,22 @@ class GopacsSession(OAuth2Session):
         return self._current.get(self._fetch, self._updated, refused)
 
     def _fetch(self) -> tuple[dict[str, Any], float]:
-        # token_timeout may have changed since construction.
-        self._current.patience = longest_renewal(self.token_timeout)
         return self._grant.request_token(self, getattr(self, "client_id", None), self.scope, self.token_timeout)
+
+    @property
+    def token_timeout(self) -> Timeout:
+        """Seconds for one try at the token endpoint, or a pair of seconds to connect and to read; it may be changed.
+
+        Raises:
+            ConfigurationError: what is assigned is neither.
+        """
+        return self._token_timeout
+
+    @token_timeout.setter
+    def token_timeout(self, timeout: Timeout) -> None:
+        check_timeout("token_timeout", timeout)
+        self._token_timeout = timeout
+        self._current.patience = longest_renewal(timeout)
 
     def _updated(self, token: dict[str, Any]) -> None:
         if self.token_updater is None:

@@ -13,8 +13,8 @@ def check_seconds(name: str, value: object, *, least: float) -> None:
 
 
 def check_timeout(name: str, value: object, *, may_be_none: bool = False) -> None:
-    parts = value if isinstance(value, tuple) else (value,)
-    if len(parts) not in (1, 2):
+    parts = value if isinstance(value, tuple) else (value, value)
+    if len(parts) != 2:
         raise ConfigurationError(f"{name} must be a number of seconds, or two: to connect, and to read.")
     for part in parts:
         if not (part is None and may_be_none):

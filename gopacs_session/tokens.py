@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
-from time import monotonic, time
+from time import monotonic, sleep, time
 from typing import Any
 
+from .authorization import Authorization
 from .exceptions import AuthorizationServerError, ConfigurationError, TokenRequestError
 from .token_response import bears_token, lifetime, seconds
 
@@ -20,23 +21,8 @@ log = logging.getLogger("gopacs_session")
 Fetch = Callable[[], tuple[Mapping[str, Any], float]]  # an answer, and the seconds since it was asked for
 Updated = Callable[[dict[str, Any]], None]
 
-PAUSE_AFTER_FAILURE = 5.0
-
-
-class Authorization(str):
-    """The value of an Authorization header that one of our sessions set (RFC 6750 section 2.1).
-
-    Its class tells it from a header of the user's own, and its repr keeps the token out of printed headers.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'Bearer ***'"
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        # A pickled response can be read where this package is not installed.
-        return str, (str(self),)
+PAUSE_AFTER_FAILURE = 5.0  # seconds
+HEAD_START = 0.005  # A new thread takes the interpreter; the request that found the token stale is to be sent first.
 
 
 @dataclass(frozen=True)
@@ -77,19 +63,21 @@ class CurrentToken:
 
     Args:
         leeway: seconds before its expiry from which a token is renewed while it is still in use.
+
+    Attributes:
         patience: seconds after which a renewal that another thread runs counts as hung.
     """
 
-    def __init__(self, leeway: float, patience: float) -> None:
+    def __init__(self, leeway: float) -> None:
         self._leeway = leeway
-        self.patience = patience
+        self.patience = 60.0
         self._token: Token | None = None
         self.forget_renewal()
 
     def forget_renewal(self) -> None:
         """Start without a renewal in flight, as after a fork: the thread that ran it lives in the parent only."""
         self._lock = threading.Lock()
-        self._renewing_thread: int | None = None
+        self._renewing: set[int] = set()  # threads: those that fetch, or tell of what they fetched
         self._failures = 0
         self._error: TokenRequestError | None = None
         self._retry_at = 0.0
@@ -150,14 +138,15 @@ class CurrentToken:
                 # A copy: one exception raised in many threads would mix up their tracebacks.
                 raise copy.copy(self._error)
             token = self._token = self._fetch(fetch)
-        updated(dict(token.answer))
+        with self._renewal():
+            updated(dict(token.answer))
         return token
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Be the only thread in the block; give up where waiting for that would never end."""
-        if self._renewing_thread == threading.get_ident():
-            # A signal handler, or a client_secret callable, that calls GOPACS itself.
+        if threading.get_ident() in self._renewing:
+            # A signal handler, a client_secret callable or a token_updater that calls GOPACS itself.
             raise TokenRequestError("No access token: it was asked for in the midst of its own renewal.")
         lock = self._lock
         if not lock.acquire(timeout=self.patience):
@@ -169,17 +158,24 @@ class CurrentToken:
         finally:
             lock.release()
 
-    def _fetch(self, fetch: Fetch) -> Token:
-        self._renewing_thread = threading.get_ident()
+    @contextmanager
+    def _renewal(self) -> Iterator[None]:
+        """Remember in the block that this thread is in the midst of a renewal."""
+        self._renewing.add(threading.get_ident())
         try:
-            answer, age = fetch()
+            yield
+        finally:
+            self._renewing.discard(threading.get_ident())
+
+    def _fetch(self, fetch: Fetch) -> Token:
+        try:
+            with self._renewal():
+                answer, age = fetch()
         except TokenRequestError as error:
             self._error = copy.copy(error)
             self._failures += 1
             self._retry_at = monotonic() + PAUSE_AFTER_FAILURE
             raise
-        finally:
-            self._renewing_thread = None
         self._retry_at = 0.0
         return Token.issued(answer, self._leeway, age)
 
@@ -187,6 +183,7 @@ class CurrentToken:
         """Renew in a thread of its own; only the log hears of a failure, since the token is still usable."""
 
         def renew() -> None:
+            sleep(HEAD_START)
             try:
                 self.renew(fetch, updated, known)
             except TokenRequestError as error:

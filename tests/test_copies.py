@@ -95,6 +95,19 @@ def test_a_copied_request_that_is_refused_is_the_callers(sandbox: Sandbox) -> No
         assert session.send(pickle.loads(pickle.dumps(prepared))).status_code == 401
 
 
+def test_a_copied_request_is_still_the_sessions(sandbox: Sandbox) -> None:
+    """Within its process a copy of a prepared request, deep or shallow, is replayed, keeps its token, and hides it."""
+    with sandbox.session() as session:
+        prepared = session.prepare_request(requests.Request("POST", f"{sandbox.api_url}/message", data=b"<message/>"))
+        sandbox.revoke_tokens()
+        sandbox.answer_next_api_requests(1, 307, headers={"Location": "/elsewhere"})
+        for twin in (copy.deepcopy(prepared), copy.copy(prepared), prepared.copy()):
+            assert session.send(twin).status_code == 200
+            assert "Bearer ***" in repr(twin.headers)
+        assert "Bearer ***" in repr(copy.deepcopy(session.auth_header))
+    assert [exchange.token_number for exchange in sandbox.api_requests][:3] == [1, 1, 2]
+
+
 class Unpicklable(GopacsSession):
     """A session of a user who keeps secrets out of pickles."""
 

@@ -195,7 +195,9 @@ def test_timeouts(sandbox: Sandbox) -> None:
         {"timeout": "60"},
         {"timeout": True},
         {"timeout": (1, 2, 3)},
+        {"timeout": (5,)},
         {"token_timeout": ()},
+        {"token_timeout": (5,)},
         {"token_timeout": 10**400},
         {"scope": 5},
     ],
@@ -208,6 +210,16 @@ def test_bad_arguments_are_refused_at_construction(options: dict[str, Any]) -> N
         GopacsSession(**arguments)
     assert isinstance(caught.value, ValueError)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, [3, 10], (3, None), "5", (5,)], ids=str)
+def test_a_bad_token_timeout_is_refused_when_it_is_set(sandbox: Sandbox, value: Any) -> None:
+    """A token_timeout that makes no sense is a ConfigurationError at once, and the one before it stays."""
+    with sandbox.session(token_timeout=7) as session:
+        with pytest.raises(ConfigurationError, match="token_timeout"):
+            session.token_timeout = value
+        assert session.token_timeout == 7
+        assert session.get(sandbox.api_url).status_code == 200
 
 
 def test_an_unknown_environment_names_the_choices() -> None:

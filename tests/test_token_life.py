@@ -337,6 +337,19 @@ def test_a_token_updater_that_fails_costs_no_request(sandbox: Sandbox, caplog: p
     assert "token_updater raised OSError" in caplog.text
 
 
+def test_a_token_updater_that_renews_costs_one_token_request(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A token_updater that asks for the next token, and so for itself, is told so; the token is used all the same."""
+    with sandbox.session() as session:
+        session.token_updater = lambda token: session.fetch_token()
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+        session.token_updater = None
+        session.fetch_token()
+    assert len(sandbox.token_requests) == 2
+    assert "token_updater raised TokenRequestError" in caplog.text
+
+
 @pytest.mark.usefixtures("pauses")
 def test_the_authorization_server_comes_back(sandbox: Sandbox) -> None:
     """After an outage that outlasted the tries, the first request succeeds again."""
