@@ -34,7 +34,7 @@ def in_sdist(path: Path) -> set[str]:
 def complaints(dist: Path) -> list[str]:
     """One line for each thing that is wrong."""
     [wheel], [sdist] = dist.glob("*.whl"), dist.glob("*.tar.gz")
-    package, beside = tree("gopacs_session"), tree("tests", "docs", ".ci")
+    package, beside = tree("gopacs_session"), tree("tests", "docs", "benchmarks", ".ci")
     found = [f"wheel lacks {name}" for name in package - in_wheel(wheel)]
     found += [f"wheel should not hold {name}" for name in in_wheel(wheel) - package]
     found += [f"sdist lacks {name}" for name in (package | beside) - in_sdist(sdist)]

@@ -1,0 +1,69 @@
+"""Ways to put load on contenders, taken in turns, so that a slow moment of the machine strikes them all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from random import Random
+from threading import Barrier
+from typing import Any
+
+from contenders import Contender
+
+Figures = dict[str, list[float]]  # by contender, one for each round
+
+FAILED = float("inf")
+
+
+def in_turns(contenders: dict[str, Any], rounds: int, measure: Callable[[Any], float]) -> Figures:
+    """A figure of each contender in each round; who comes after whom changes from round to round."""
+    figures: Figures = {name: [] for name in contenders}
+    order, chance = list(contenders), Random(1)
+    for _ in range(rounds):
+        chance.shuffle(order)
+        for name in order:
+            figures[name].append(measure(contenders[name]))
+    return figures
+
+
+class Threads:
+    """A number of threads that work for one contender at a time."""
+
+    def __init__(self, number: int, pool: ThreadPoolExecutor) -> None:
+        self.number, self._pool = number, pool
+
+    def calls(self, contender: Contender, url: str, times: int) -> None:
+        """So many requests in each thread, one after the other."""
+
+        def repeat(_: int) -> None:
+            for _ in range(times):
+                contender.get(url)
+
+        list(self._pool.map(repeat, range(self.number)))
+
+    def burst(self, call: Callable[[], Any]) -> list[float]:
+        """Seconds that one call took in each thread, all of them set off together; FAILED for an exception."""
+        barrier = Barrier(self.number)
+
+        def once(_: int) -> float:
+            barrier.wait()
+            try:
+                return seconds(call)
+            except Exception:  # noqa: BLE001 - some contenders raise here; the figure shows it
+                return FAILED
+
+        return list(self._pool.map(once, range(self.number)))
+
+
+@contextmanager
+def threads(number: int) -> Iterator[Threads]:
+    with ThreadPoolExecutor(number) as pool:
+        yield Threads(number, pool)
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
