@@ -54,7 +54,7 @@ class Environment:
     def covers(self, url: str) -> bool:
         """Whether a token of this environment may be sent to `url`: over https, to one of its own hosts."""
         scheme, host = _scheme_and_host(url)
-        return scheme == "https" and _owns(self, host)
+        return scheme == "https" and _own(self.api_domains, host)
 
     def owns(self, url: str) -> bool:
         """Whether the host of an http or https URL is one of this environment's.
@@ -62,17 +62,18 @@ class Environment:
         A host in the domains of several environments belongs to the longest domain: ``api.acc.gopacs-services.eu`` is
         acceptance's, though production has ``gopacs-services.eu``.
         """
-        return _owns(self, _scheme_and_host(url)[1])
-
-    def _depth(self, host: str) -> int:
-        """Length of the longest API domain that `host` lies in; 0 if it lies in none."""
-        return max([len(domain) for domain in self.api_domains if f".{host}".endswith(f".{domain}")], default=0)
+        return _own(self.api_domains, _scheme_and_host(url)[1])
 
 
 @lru_cache(maxsize=128)  # Each request asks, and of few hosts.
-def _owns(environment: Environment, host: str) -> bool:
-    depth = environment._depth(host)
-    return depth > 0 and all(depth >= other._depth(host) for other in PRESETS)
+def _own(api_domains: tuple[str, ...], host: str) -> bool:
+    depth = _depth(api_domains, host)
+    return depth > 0 and all(depth >= _depth(other.api_domains, host) for other in PRESETS)
+
+
+def _depth(api_domains: tuple[str, ...], host: str) -> int:
+    """Length of the longest of these domains that `host` lies in; 0 if it lies in none."""
+    return max([len(domain) for domain in api_domains if f".{host}".endswith(f".{domain}")], default=0)
 
 
 def _scheme_and_host(url: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -172,11 +172,9 @@ class GopacsSession(OAuth2Session):
 
     def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:  # type: ignore[override]
         """As in requests; a redirect that may not be followed is no fault of a caller who does not follow any."""
-        try:
-            yield from super().resolve_redirects(*args, **kwargs)
-        except GopacsSessionError:
-            if not kwargs.get("yield_requests"):  # With it, requests only looks for what becomes response.next.
-                raise
+        redirects = super().resolve_redirects(*args, **kwargs)
+        # With yield_requests, requests only looks for what becomes response.next.
+        return _unless_refused(redirects) if kwargs.get("yield_requests") else redirects
 
     def _token_auth(self) -> TokenAuth:
         # get_adapter is looked up when it is called: requests-mock replaces it while a request is under way.
@@ -291,3 +289,8 @@ class GopacsSession(OAuth2Session):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         watch(self)
+
+
+def _unless_refused(redirects: Iterator[Any]) -> Iterator[Any]:
+    with suppress(GopacsSessionError):
+        yield from redirects
