@@ -12,7 +12,7 @@ from oauthlib.oauth2 import InsecureTransportError
 from requests import PreparedRequest, Response, sessions
 from requests.adapters import BaseAdapter
 from requests.auth import AuthBase
-from requests.exceptions import UnrewindableBodyError
+from requests.exceptions import RequestException, UnrewindableBodyError
 from requests.utils import rewind_body
 
 from .authorization import bears_token
@@ -166,6 +166,6 @@ def _rewind(request: PreparedRequest) -> bool:
 def _release(response: Response, *, read: bool) -> None:
     """Give the connection back to its pool; `read` as much of the body first as a refusal may sensibly have."""
     if read:
-        with suppress(Exception):  # Whatever is wrong with it, another answer is to come.
+        with suppress(RequestException, RuntimeError, ValueError):  # Whatever is wrong with it, another one is to come.
             response._content = next(response.iter_content(65536), b"")
     response.close()

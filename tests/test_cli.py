@@ -446,7 +446,7 @@ class TestRequest:
         assert configured.token_requests == configured.api_requests == []
 
     @pytest.mark.parametrize(
-        ("status", "code"), [(204, 0), (304, 0), (404, ExitCode.API_CLIENT_ERROR), (502, ExitCode.API_SERVER_ERROR)]
+        ("status", "code"), [(204, 0), (304, 0), (499, ExitCode.API_CLIENT_ERROR), (500, ExitCode.API_SERVER_ERROR)]
     )
     def test_status(self, configured: Sandbox, status: int, code: ExitCode, capsys: pytest.CaptureFixture[str]) -> None:
         """The exit code tells the API's status; the answer is printed all the same."""

@@ -208,6 +208,11 @@ class TestSecretFile:
         secret_file.write_bytes(content.encode())
         assert SecretFile(str(secret_file))() == SECRET
 
+    def test_blanks(self, secret_file: Path) -> None:
+        """Blanks around the secret are part of it."""
+        secret_file.write_bytes(b"  blank \n")
+        assert SecretFile(str(secret_file))() == "  blank "
+
     def test_rotation(self, sandbox: Sandbox, sandbox_variables: dict[str, str], secret_file: Path) -> None:
         """The file is read again for each token, so a new secret needs no new session."""
         secret_file.write_text(f"{sandbox.client_secret}\n")

@@ -174,6 +174,15 @@ def test_timeouts(sandbox: Sandbox) -> None:
     assert adapter.seen == [(2, 5), (3, 7), 1, (3, 7), None]
 
 
+def test_no_request_waits_for_ever_by_default(sandbox: Sandbox) -> None:
+    """Where nobody says otherwise, a token request has 10 s for each try, and an API request 60 s."""
+    with sandbox.session() as session:
+        adapter = Timeouts(session.get_adapter(f"{sandbox.api_url}/"))
+        session.mount(f"{sandbox.api_url}/", adapter)
+        session.get(sandbox.api_url)
+    assert adapter.seen == [10, 60]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -281,6 +290,7 @@ def test_a_session_for_shapeshifter(sandbox: Sandbox, clock: Clock) -> None:
     with sandbox.session() as session:
         for _ in range(2):
             with session.ensure_authenticated():
+                assert len(sandbox.token_requests) == 1
                 answer = requests.get(sandbox.api_url, headers=session.auth_header, verify=sandbox.ca_file)
             assert answer.status_code == 200
         assert len(sandbox.token_requests) == 1

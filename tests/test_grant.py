@@ -339,6 +339,45 @@ def test_the_second_or_third_try_may_succeed(
     assert len(pauses) == failures
 
 
+def test_a_503_is_tried_again_whatever_it_says(sandbox: Sandbox, session: GopacsSession, pauses: list[float]) -> None:
+    """The status tells that the server is at fault, though its body blames the client."""
+    sandbox.answer_next_token_requests(2, 503, body={"error": "invalid_client"})
+    assert session.get(sandbox.api_url).status_code == 200
+    assert len(pauses) == 2
+
+
+def test_a_secret_that_is_rotated_between_two_tries(sandbox: Sandbox, pauses: list[float]) -> None:
+    """A client_secret callable is asked for each try, so that the second can use a new secret."""
+    secrets = iter(["old", sandbox.client_secret])
+    sandbox.answer_next_token_requests(1, 503)
+    with sandbox.session(client_secret=lambda: next(secrets)) as session:
+        assert session.get(sandbox.api_url).status_code == 200
+    assert len(pauses) == 1
+
+
+def test_an_adapter_that_has_run_out_of_retries_is_tried_again(
+    sandbox: Sandbox, session: GopacsSession, pauses: list[float]
+) -> None:
+    """An adapter's own retries, which end in a RetryError, count as one try."""
+
+    class Exhausted(HTTPAdapter):
+        def send(self, *args: Any, **options: Any) -> requests.Response:
+            raise requests.exceptions.RetryError("too many 503")
+
+    session.mount(sandbox.environment.token_url, Exhausted())
+    with pytest.raises(AuthorizationServerError):
+        session.get(sandbox.api_url)
+    assert len(pauses) == 2
+
+
+def test_a_long_description_is_cut(sandbox: Sandbox, session: GopacsSession) -> None:
+    """Of an error_description that goes on and on the error keeps 200 characters."""
+    sandbox.answer_next_token_requests(1, 400, body={"error": "invalid_request", "error_description": "x" * 5000})
+    with pytest.raises(TokenRequestError) as failure:
+        session.get(sandbox.api_url)
+    assert failure.value.description == "x" * 200
+
+
 def test_pauses_grow_and_vary(sandbox: Sandbox, session: GopacsSession, pauses: list[float]) -> None:
     """The second pause is longer than the first, both stay short, and none is quite like another."""
     sandbox.answer_next_token_requests(30, 503)

@@ -183,6 +183,18 @@ def test_a_foreign_redirect_into_the_environment_brings_no_token(sandbox: Sandbo
     assert [exchange.authorization for exchange in sandbox.api_requests] == [None]
 
 
+@pytest.mark.parametrize("trust_env", [True, False])
+def test_a_withheld_token_makes_room_for_netrc(sandbox: Sandbox, trust_env: bool) -> None:
+    """With withhold_token=True netrc's credentials go out, as from requests, unless trust_env is off."""
+    write_netrc("localhost")
+    with sandbox.session() as session:
+        session.trust_env = trust_env
+        session.get(sandbox.api_url, withhold_token=True)
+    sent = sandbox.api_requests[0].headers.get("Authorization")
+    assert sent == (requests.auth._basic_auth_str("user", "from-netrc") if trust_env else None)
+    assert sandbox.token_requests == []
+
+
 def test_netrc_and_credentials_in_the_url_give_way_to_the_token(sandbox: Sandbox) -> None:
     """On the environment's hosts the token is what goes out, whatever netrc and the URL say."""
     write_netrc("localhost")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -15,6 +18,7 @@ from support import Clock, at_once
 
 import gopacs_session.grant
 from gopacs_session import AuthorizationServerError, InvalidClientError, TokenRequestError
+from gopacs_session.configuration import variables
 from gopacs_session.sandbox import Sandbox
 
 
@@ -83,9 +87,11 @@ def test_an_interrupted_renewal_is_taken_over_by_a_thread_that_waits(sandbox: Sa
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("pickled", [False, True], ids=["made here", "pickled"])
+def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox, pickled: bool) -> None:
     """A process forked while another thread renews the token renews for itself, on connections of its own."""
     with sandbox.session() as session:
+        session = pickle.loads(pickle.dumps(session)) if pickled else session
         session.get(f"{sandbox.api_url}/warm")
         session.token = None
         with sandbox.hold_token_requests():
@@ -170,6 +176,34 @@ def test_a_thread_that_cannot_be_started_harms_nobody(
         assert session.get(f"{sandbox.api_url}/expired").status_code == 200
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1, 2]
     assert "can't start new thread" in caplog.text
+
+
+PROGRAM = """
+import time
+from gopacs_session import GopacsSession
+session = GopacsSession.from_env()
+session.token = {**session.fetch_token(), "expires_at": time.time() + 30}
+input()  # Until token requests are held.
+print(session.get(%r).status_code, flush=True)
+input()  # Until there is one.
+"""
+
+
+def test_a_program_can_end_in_mid_renewal(sandbox: Sandbox) -> None:
+    """A renewal behind requests keeps no program from ending."""
+    environ = {**os.environ, **variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)}
+    environ["REQUESTS_CA_BUNDLE"] = sandbox.ca_file
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM % sandbox.api_url], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert program.stdin
+    sandbox.wait_for_token_requests(1)
+    with sandbox.hold_token_requests():
+        program.stdin.write(b"\n")
+        program.stdin.flush()
+        sandbox.wait_for_token_requests(2)
+        assert program.communicate(b"\n", timeout=20) == (b"200\n", None)
+    assert program.returncode == 0
 
 
 def test_a_secret_that_needs_a_token_is_an_error_not_a_deadlock(sandbox: Sandbox) -> None:

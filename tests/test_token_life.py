@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from itertools import count
 from typing import Any
 
 import pytest
 import requests
 from support import Clock, at_once
 
+import gopacs_session.grant
 from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError, TokenRequestError
 from gopacs_session.sandbox import Sandbox
 
@@ -52,11 +54,12 @@ def test_a_stale_token_is_renewed_behind_the_requests(sandbox: Sandbox, clock: C
         with sandbox.hold_token_requests():
             answers = at_once(8, lambda: session.get(f"{sandbox.api_url}/stale"))
             sandbox.wait_for_token_requests(2)
+            renewals = [thread for thread in threading.enumerate() if thread.name == "gopacs_session renewal"]
         renewals_end()
         session.get(f"{sandbox.api_url}/renewed")
     assert [answer.status_code for answer in answers] == [200] * 8
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1] * 9 + [2]
-    assert len(sandbox.token_requests) == 2
+    assert (len(sandbox.token_requests), len(renewals)) == (2, 1)
 
 
 def test_no_request_waits_for_a_slow_renewal_of_a_stale_token(sandbox: Sandbox, clock: Clock) -> None:
@@ -92,6 +95,45 @@ def test_an_outage_while_the_token_is_stale_harms_nobody(
     assert len(sandbox.token_requests) == 1 + 3 + 1
     assert sandbox.api_requests[-1].token_number == 2
     assert [record.levelno for record in caplog.records if "before it expires" in record.message] == [logging.WARNING]
+
+
+def test_the_pause_after_a_failure_begins_at_its_end(
+    sandbox: Sandbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a renewal behind requests took to fail, the next attempt waits a few seconds from then on."""
+    monkeypatch.setattr(gopacs_session.grant, "sleep", clock.advance)
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.advance(245)
+        sandbox.answer_next_token_requests(3, 503, headers={"Retry-After": "5"})
+        for _ in range(2):
+            assert session.get(f"{sandbox.api_url}/outage").status_code == 200
+            renewals_end()
+    assert len(sandbox.token_requests) == 1 + 3
+
+
+def test_no_pause_follows_a_success(sandbox: Sandbox, clock: Clock) -> None:
+    """Tokens that live 4 s are renewed behind requests each time that they turn stale."""
+    sandbox.token_lifetime = 4
+    with sandbox.session() as session:
+        for _ in range(4):
+            session.get(f"{sandbox.api_url}/stale")
+            renewals_end()
+            clock.advance(2.5)
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1, 2, 3]
+    assert len(sandbox.token_requests) == 4
+
+
+def test_a_life_begins_when_the_token_is_asked_for(
+    sandbox: Sandbox, clock: Clock, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that the answer took is no part of the token's life; that of earlier tries has nothing to do with it."""
+    seconds = count(step=100)
+    monkeypatch.setattr(gopacs_session.grant, "perf_counter", lambda: next(seconds))
+    sandbox.answer_next_token_requests(2, 503)
+    with sandbox.session() as session:
+        assert session.fetch_token()["expires_at"] == clock.wall + 300 - 100
+    assert len(pauses) == 2
 
 
 def test_an_unusable_token_is_never_sent(sandbox: Sandbox, clock: Clock) -> None:
@@ -151,7 +193,7 @@ ABSENT = object()
 
 @pytest.mark.parametrize(
     "expires_in",
-    [ABSENT, None, 0, "", -5, "soon", [], {}, float("inf"), float("nan"), True, 10**400, 1e300, "1" * 5000],
+    [ABSENT, None, 0, "", -5, "soon", [], {}, float("inf"), float("nan"), True, 10**12, 10**400, 1e300, "1" * 5000],
     ids=lambda value: repr(value)[:12],
 )
 def test_a_life_that_makes_no_sense_counts_as_60_seconds(sandbox: Sandbox, clock: Clock, expires_in: Any) -> None:
@@ -188,9 +230,10 @@ def test_nothing_runs_when_no_request_is_made(sandbox: Sandbox, clock: Clock) ->
     """A session that idles through many lifetimes starts no thread and asks for no token."""
     with sandbox.session() as session:
         session.get(f"{sandbox.api_url}/warm")
-        before = [thread.name for thread in threading.enumerate()]
         clock.advance(7 * 24 * 3600)
-        assert "gopacs_session renewal" not in before
+        threads = threading.enumerate()
+        assert "gopacs_session renewal" not in [thread.name for thread in threads]
+        assert [thread for thread in threads if isinstance(thread, threading.Timer)] == []
         session.get(f"{sandbox.api_url}/after-a-week")
     assert len(sandbox.token_requests) == 2
     assert {exchange.authorization is not None for exchange in sandbox.api_requests} == {True}
@@ -280,6 +323,18 @@ def test_a_stored_token_is_used_until_its_expiry(sandbox: Sandbox, clock: Clock)
     assert len(sandbox.token_requests) == 2
 
 
+def test_a_stored_token_may_tell_its_expiry_only(sandbox: Sandbox, clock: Clock) -> None:
+    """A stored token with an expires_at, and nothing else that tells its life, is used until then."""
+    with sandbox.session(leeway=0) as session:
+        token = session.fetch_token()
+        session.token = {"access_token": token["access_token"], "expires_at": token["expires_at"]}
+        clock.advance(200)
+        session.get(f"{sandbox.api_url}/good")
+        clock.advance(100)
+        session.get(f"{sandbox.api_url}/expired")
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2]
+
+
 @pytest.mark.parametrize("expires_at", [1.0, "soon", 0, -1, float("nan"), float("inf"), "Infinity"])
 def test_a_stored_token_that_has_expired_is_not_sent(sandbox: Sandbox, expires_at: Any) -> None:
     """A stored token of the past, or with a nonsensical expiry, is replaced before the first request."""
@@ -323,6 +378,28 @@ def test_token_updater_hears_of_each_new_token(sandbox: Sandbox, clock: Clock) -
         at_once(8, lambda: session.get(f"{sandbox.api_url}/participants"))
         assert told[-1] == {**session.token, "seen": 200}
     assert len(told) == len(sandbox.token_requests) == 2
+
+
+def test_a_token_updater_that_hangs_holds_up_nobody_else(sandbox: Sandbox) -> None:
+    """While one thread stores its token for ever, others get tokens of their own."""
+    storing, stored = threading.Event(), threading.Event()
+
+    def store(token: dict[str, Any]) -> None:
+        session.token_updater = None
+        storing.set()
+        stored.wait(10)
+
+    with sandbox.session(token_updater=store) as session:
+        first = threading.Thread(target=session.fetch_token)
+        first.start()
+        assert storing.wait(10)
+        other = threading.Thread(target=session.fetch_token)
+        other.start()
+        other.join(5)
+        assert not other.is_alive()
+        stored.set()
+        first.join()
+    assert len(sandbox.token_requests) == 2
 
 
 def test_a_token_updater_that_fails_costs_no_request(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:

@@ -150,22 +150,24 @@ def test_users_hooks_see_only_the_final_answer(sandbox: Sandbox, session: Gopacs
 
 
 def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, session: GopacsSession) -> None:
-    """A mounted adapter sends both the refused request and the replay."""
+    """A mounted adapter sends both the refused request and the replay, with the same options of the call."""
     inner = session.get_adapter(f"{sandbox.api_url}/")
 
     class Recording(BaseAdapter):
-        sent: list[str] = []
+        sent: list[tuple[str, dict[str, Any]]] = []
 
-        def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-            self.sent.append(str(request.url))
-            return inner.send(request, *args, **options)
+        def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+            self.sent.append((str(request.url), options))
+            return inner.send(request, **{**options, "cert": None})
 
         def close(self) -> None:
             inner.close()
 
     session.mount(f"{sandbox.api_url}/mounted", Recording())
-    assert session.get(f"{sandbox.api_url}/mounted/participants").status_code == 200
-    assert Recording.sent == [f"{sandbox.api_url}/mounted/participants"] * 2
+    url, proxies = f"{sandbox.api_url}/mounted/participants", {"https": "http://127.0.0.1:1", "no_proxy": "localhost"}
+    options = {"timeout": (3, 7), "verify": sandbox.ca_file, "cert": "client.pem", "proxies": proxies, "stream": True}
+    assert session.get(url, **options).status_code == 200
+    assert Recording.sent == [(url, options)] * 2
 
 
 def test_a_failed_renewal_after_a_401_is_raised(sandbox: Sandbox, session: GopacsSession) -> None:
@@ -310,9 +312,9 @@ def test_a_streamed_refusal_is_not_read(tmp_path: Path, kind: str) -> None:
         in_time.append(answered.wait(10))
         yield body
 
-    authority = Authority(tmp_path)
+    authority, token = Authority(tmp_path), raw(http(TOKEN, "Connection: close"))
     with (
-        authority.server(raw(http(TOKEN)), refusal, raw(http(TOKEN)), raw(http(b"final"))) as server,
+        authority.server(token, refusal, token, raw(http(b"final"))) as server,
         GopacsSession("client", "the-secret", server.environment) as session,
     ):
         session.verify = authority.ca_file
@@ -320,6 +322,48 @@ def test_a_streamed_refusal_is_not_read(tmp_path: Path, kind: str) -> None:
             assert (answer.status_code, answer.content) == (200, b"final")
         answered.set()
     assert in_time == [True]
+
+
+def test_a_refusal_that_is_too_big_gives_its_connection_back(sandbox: Sandbox, session: GopacsSession) -> None:
+    """With a pool of one blocking connection, a refusal that is not read to its end leads to no deadlock."""
+    adapter = session.get_adapter(f"{sandbox.api_url}/")
+    assert isinstance(adapter, HTTPAdapter)
+    adapter.init_poolmanager(1, 1, block=True)
+    sandbox.answer_next_api_requests(1, 401, body=b"x" * 1_000_000)
+    done: list[int] = []
+    thread = threading.Thread(target=lambda: done.append(session.get(sandbox.api_url).status_code), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done == [200]
+
+
+def test_a_file_that_was_closed_meanwhile_is_not_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
+    """A file that closes itself when it has been read can't be rewound: the caller gets the 401."""
+
+    class SelfClosing(io.BytesIO):
+        def read(self, *args: Any) -> bytes:
+            part = super().read(*args)
+            if not part:
+                self.close()
+            return part
+
+        def __len__(self) -> int:
+            return len(XML)
+
+    assert session.post(f"{sandbox.api_url}/message", data=SelfClosing(XML)).status_code == 401
+    assert [exchange.body for exchange in sandbox.api_requests] == [XML]
+
+
+def test_a_malformed_refusal_is_mended(tmp_path: Path) -> None:
+    """A refusal whose body makes no sense keeps nobody from the final answer."""
+    authority, token = Authority(tmp_path), raw(http(TOKEN, "Connection: close"))
+    refusal = raw(http(b"-5\r\nwhy", "Transfer-Encoding: chunked", status="401 No"))
+    with (
+        authority.server(token, refusal, token, raw(http(b"final"))) as server,
+        GopacsSession("client", "the-secret", server.environment) as session,
+    ):
+        session.verify = authority.ca_file
+        assert session.get(server.environment.token_url).content == b"final"
 
 
 def test_a_refusal_after_a_redirect_that_dropped_a_file_is_mended(sandbox: Sandbox) -> None:
