@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from contenders import CONTENDERS, Contender
-from load import Figures, threads
+from load import Figures, Threads, in_turns, threads
 from requests.adapters import HTTPAdapter
 from server import Remote
 
@@ -33,16 +33,15 @@ class Expiry(NamedTuple):
 
 def at_an_expiry(remote: Remote, rounds: int, number: int) -> Expiry:
     """Every contender with a dead token; ours also with none, with a stale one, and with one that is neither."""
-    expiry = Expiry({}, {}, {})
-    cases = {name: (name, _expire) for name in CONTENDERS if name != "plain requests"}
-    cases |= {f"{OURS}, {case}": (OURS, make) for case, make in OF_OURS.items()}
-    for case, (name, bring_about) in cases.items():
-        contender = CONTENDERS[name](remote.service)
+    cases = {name: (CONTENDERS[name](remote.service), _expire) for name in CONTENDERS if name != "plain requests"}
+    cases |= {f"{OURS}, {case}": (CONTENDERS[OURS](remote.service), make) for case, make in OF_OURS.items()}
+    for contender, _ in cases.values():
         contender.session.mount("https://", HTTPAdapter(pool_maxsize=number))
-        rows = [_burst(remote, contender, bring_about, number) for _ in range(rounds + 1)]
-        for figures, values in zip(expiry, zip(*rows[1:], strict=True), strict=True):  # The first made the connections.
-            figures[case] = list(values)
-    return expiry
+    with threads(number) as some:
+        for contender, _ in cases.values():
+            some.burst(lambda c=contender: c.get(remote.service.api_url))  # Makes the connections.
+        rows = in_turns(cases, rounds, lambda case: _burst(remote, *case, some))
+    return Expiry(*({case: [row[n] for row in of] for case, of in rows.items()} for n in range(3)))
 
 
 def _expire(contender: Contender) -> None:
@@ -72,13 +71,12 @@ OF_OURS: dict[str, Callable[[Contender], None]] = {
 
 
 def _burst(
-    remote: Remote, contender: Contender, bring_about: Callable[[Contender], None], number: int
+    remote: Remote, contender: Contender, bring_about: Callable[[Contender], None], some: Threads
 ) -> tuple[int, int, float]:
     bring_about(contender)
     remote.delay(DELAY)
     remote.count()
-    with threads(number) as some:
-        slowest = max(some.burst(lambda: contender.get(remote.service.api_url)))
+    slowest = max(some.burst(lambda: contender.get(remote.service.api_url)))
     finish_renewals()
     remote.delay(0)
     return *remote.count(), slowest

@@ -17,9 +17,9 @@ Figures = dict[str, list[float]]  # by contender, one for each round
 FAILED = float("inf")
 
 
-def in_turns(contenders: dict[str, Any], rounds: int, measure: Callable[[Any], float]) -> Figures:
-    """A figure of each contender in each round; who comes after whom changes from round to round."""
-    figures: Figures = {name: [] for name in contenders}
+def in_turns(contenders: dict[str, Any], rounds: int, measure: Callable[[Any], Any]) -> dict[str, list[Any]]:
+    """What is measured of each contender in each round; who comes after whom changes from round to round."""
+    figures: dict[str, list[Any]] = {name: [] for name in contenders}
     order, chance = list(contenders), Random(1)
     for _ in range(rounds):
         chance.shuffle(order)

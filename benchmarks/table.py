@@ -16,16 +16,16 @@ class Measure(NamedTuple):
 
 
 MEASURES = {
-    "cpu": Measure("CPU for one request, the network taken out", "µs"),
-    "throughput": Measure("Requests per second over TLS, on one session", "/s"),
-    "token-requests": Measure("Token requests when a token expires", ""),
-    "refused": Measure("Requests without a good token when a token expires", ""),
-    "slowest": Measure("The slowest request when a token expires; a token request takes 0.2 s", "s"),
+    "cpu": Measure("CPU for a request", "µs"),
+    "throughput": Measure("Requests per second", "/s"),
+    "token-requests": Measure("Token requests at an expiry", ""),
+    "refused": Measure("Requests without a good token at an expiry", ""),
+    "slowest": Measure("Slowest request at an expiry, a token request taking 0.2 s", "s"),
     "import": Measure("Time to start Python and import", "s"),
-    "token-command": Measure("A token on the command line, from start to end", "s"),
-    "memory": Measure("Memory of a session with its token", "kB"),
-    "threads-left": Measure("Threads left behind by all these sessions", ""),
-    "life": Measure("A long life at ten requests a second, on an injected clock", ""),
+    "token-command": Measure("Time to get a token on the command line", "s"),
+    "memory": Measure("Memory of a session", "kB"),
+    "threads-left": Measure("Threads left behind", ""),
+    "life": Measure("A long life", ""),
 }
 
 
