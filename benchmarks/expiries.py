@@ -11,10 +11,9 @@ from contenders import CONTENDERS, Contender
 from load import Figures, Threads, in_turns, threads
 from requests.adapters import HTTPAdapter
 from server import Remote
+from table import OURS, PLAIN
 
 DELAY = 0.2  # seconds
-
-OURS = "gopacs_session"
 
 
 class Expiry(NamedTuple):
@@ -33,7 +32,7 @@ class Expiry(NamedTuple):
 
 def at_an_expiry(remote: Remote, rounds: int, number: int) -> Expiry:
     """Every contender with a dead token; ours also with none, with a stale one, and with one that is neither."""
-    cases = {name: (CONTENDERS[name](remote.service), _expire) for name in CONTENDERS if name != "plain requests"}
+    cases = {name: (CONTENDERS[name](remote.service), _expire) for name in CONTENDERS if name != PLAIN}
     cases |= {f"{OURS}, {case}": (CONTENDERS[OURS](remote.service), make) for case, make in OF_OURS.items()}
     for contender, _ in cases.values():
         contender.session.mount("https://", HTTPAdapter(pool_maxsize=number))

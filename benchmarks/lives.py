@@ -17,6 +17,7 @@ import requests
 from expiries import finish_renewals
 from load import Figures
 from requests.adapters import HTTPAdapter
+from table import OURS, PLAIN
 from urllib3 import HTTPResponse
 
 import gopacs_session.tokens
@@ -35,7 +36,7 @@ def memory(sessions: int, rounds: int) -> tuple[Figures, list[float]]:
 
     Each kind has a process of its own: memory that another has freed would be used again.
     """
-    kinds = {"plain requests": _plain, "gopacs_session": _ours}
+    kinds = {PLAIN: _plain, OURS: _ours}
     figures: Figures = {name: [] for name in kinds}
     left: list[float] = []
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
@@ -43,7 +44,7 @@ def memory(sessions: int, rounds: int) -> tuple[Figures, list[float]]:
             for name, make in kinds.items():
                 kilobytes, threads_left = pool.apply(_kilobytes, (make, sessions))
                 figures[name].append(kilobytes)
-                left += [threads_left] if name == "gopacs_session" else []
+                left += [threads_left] if name == OURS else []
     return figures, left
 
 
