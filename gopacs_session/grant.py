@@ -12,11 +12,12 @@ from typing import Any, TypeGuard
 import requests
 from oauthlib.oauth2 import BackendApplicationClient
 
+from .causes import reason
 from .environments import Environment
 from .exceptions import AuthorizationServerError, ConfigurationError, TokenRequestError
 from .timeouts import Timeout, connect_and_read
 from .token_response import json_object, lifetime, quotable, retry_after_seconds, verdict
-from .transport import CONNECTION_ERRORS, read, reason_of, send
+from .transport import CONNECTION_ERRORS, read, send
 
 log = logging.getLogger("gopacs_session")
 
@@ -104,13 +105,13 @@ class ClientCredentialsGrant:
         try:
             secret = self.client_secret()
         except Exception as error:  # noqa: BLE001 - it is the user's code
-            reason = type(error).__name__
+            fault = type(error).__name__
         else:
             if _is_secret(secret):
                 return secret
             del secret  # It may be one all the same, in bytes say, and tracebacks can show what a function holds.
-            reason = "not a non-empty string"
-        raise TokenRequestError(self._message(f"the client_secret callable gave no secret ({reason})."))
+            fault = "not a non-empty string"
+        raise TokenRequestError(self._message(f"the client_secret callable gave no secret ({fault})."))
 
     def _token_request(self, client_id: str, secret: str, scope: Scope) -> requests.PreparedRequest:
         # A fresh client: oauthlib's keeps the state of earlier answers.
@@ -125,11 +126,12 @@ class ClientCredentialsGrant:
         # Only words of requests and of the system are worth quoting, and an adapter may have put the form into them.
         # An InvalidURL is a proxy's, and its words may hold the proxy's password.
         tells = isinstance(error, OSError) and not isinstance(error, requests.exceptions.InvalidURL)
-        reason = quotable(reason_of(error), secret) if tells else type(error).__name__
+        name = type(error).__name__
+        words = quotable(f"{name}: {reason(error)}", secret) if tells else name
         if isinstance(error, CONNECTION_ERRORS):
-            text = f"the authorization server is out of reach ({reason}). Check network, proxy and CA bundle."
+            text = f"the authorization server is out of reach ({words}). Check network, proxy and CA bundle."
             return AuthorizationServerError(self._message(text))
-        return TokenRequestError(self._message(f"the token request could not be sent ({reason})."))
+        return TokenRequestError(self._message(f"the token request could not be sent ({words})."))
 
     def _judge(self, response: requests.Response, body: bytes, secret: str) -> dict[str, Any] | TokenRequestError:
         answer = json_object(body)

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 def gopacs_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A running sandbox, for one test; the environment variables lead every session there."""
     # Here, so that no test run without these fixtures is the slower for them.
-    from . import configuration
+    from . import environment_variables
     from .sandbox import Sandbox
 
     with Sandbox() as sandbox:
-        for name in configuration.NAMES:
+        for name in environment_variables.NAMES:
             monkeypatch.delenv(name, raising=False)
-        settings = configuration.variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
+        settings = environment_variables.variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
         for name, value in {**settings, "REQUESTS_CA_BUNDLE": sandbox.ca_file}.items():
             monkeypatch.setenv(name, value)
         for name in [name for name in ("no_proxy", "NO_PROXY") if name in os.environ] or ["NO_PROXY"]:

@@ -13,7 +13,7 @@ from oauthlib.oauth2 import BackendApplicationClient
 from requests.adapters import HTTPAdapter
 from requests_oauthlib import OAuth2Session
 
-from . import configuration
+from . import environment_variables
 from .auth import PlainAuth, TokenAuth, has_token_auth
 from .authorization import hide_token
 from .environments import PRODUCTION, Environment, preset
@@ -101,7 +101,7 @@ class GopacsSession(OAuth2Session):
         Raises:
             ConfigurationError: it names every variable that is missing, contradictory, malformed or unreadable.
         """
-        return cls(**{**configuration.read(environ, options).arguments, **options})
+        return cls(**{**environment_variables.read(environ, options).arguments, **options})
 
     def __repr__(self) -> str:
         return f"<GopacsSession {self.environment.name} client_id={self.client_id!r}>"

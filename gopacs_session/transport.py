@@ -42,15 +42,3 @@ def read(response: requests.Response, limit: float) -> bytes:
         if len(body) > LONGEST_ANSWER:
             break
     return bytes(body)
-
-
-def reason_of(error: BaseException) -> str:
-    """Name of an exception, and words of what caused it: requests wraps urllib3, which wraps the system."""
-    name, cause = type(error).__name__, error
-    for _ in range(5):
-        parts = [getattr(cause, "reason", None), *cause.args]
-        cause = next((part for part in parts if isinstance(part, BaseException)), cause)
-    try:
-        return f"{name}: {cause}"
-    except Exception:  # noqa: BLE001 - an adapter may raise anything, and anything may fail to be printed
-        return name

@@ -29,7 +29,7 @@ from gopacs_session.cli.certificate import Certificate
 from gopacs_session.cli.check import Step, diagnose
 from gopacs_session.cli.claims import name_and_roles
 from gopacs_session.cli.exit_code import ExitCode
-from gopacs_session.configuration import Configuration
+from gopacs_session.environment_variables import Configuration
 from gopacs_session.sandbox import Sandbox
 
 SOURCES = {"client_id": "here", "client_secret": "there", "environment": "elsewhere"}

@@ -24,7 +24,7 @@ import pytest
 from servers import TOKEN, Answer, Authority, http, raw
 
 import gopacs_session.cli.demo
-from gopacs_session import __version__, configuration
+from gopacs_session import __version__, environment_variables
 from gopacs_session.cli import main
 from gopacs_session.cli.exit_code import ExitCode
 from gopacs_session.sandbox import Sandbox
@@ -40,7 +40,7 @@ COMMANDS = ["token", "check", "request", "sandbox", "demo", "completion"]
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No GOPACS settings of the user's, and a terminal of 80 columns."""
-    for name in (*configuration.NAMES, "NO_COLOR", "PYTHONIOENCODING", "PYTHONUNBUFFERED"):
+    for name in (*environment_variables.NAMES, "NO_COLOR", "PYTHONIOENCODING", "PYTHONUNBUFFERED"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
@@ -49,7 +49,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def configured(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A sandbox for which the environment variables are set."""
-    settings = configuration.variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
+    settings = environment_variables.variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
     for name, value in {**settings, "REQUESTS_CA_BUNDLE": sandbox.ca_file}.items():
         monkeypatch.setenv(name, value)
     return sandbox
@@ -77,7 +77,7 @@ def raw_api(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Any:
     @contextmanager
     def serve(answer: Answer) -> Iterator[str]:
         with authority.server(raw(http(TOKEN)), answer) as server:
-            settings = configuration.variables("trader", "s3cret", server.environment)
+            settings = environment_variables.variables("trader", "s3cret", server.environment)
             for name, value in {**settings, "REQUESTS_CA_BUNDLE": authority.ca_file}.items():
                 monkeypatch.setenv(name, value)
             yield server.environment.token_url.replace("/token", "/messages")
@@ -195,7 +195,7 @@ class TestHelp:
         assert caught.value.code == 0
         for code in ExitCode:
             assert f"  {code:<3}  {code.meaning}\n" in text
-        for name in configuration.NAMES:
+        for name in environment_variables.NAMES:
             assert name in text
 
     def test_codes_are_distinct(self) -> None:

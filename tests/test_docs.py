@@ -37,7 +37,7 @@ import trustme
 
 import gopacs_session
 import gopacs_session.sandbox
-from gopacs_session import configuration
+from gopacs_session import environment_variables
 from gopacs_session.cli.exit_code import ExitCode
 from gopacs_session.cli.parser import parser
 from gopacs_session.sandbox import Sandbox
@@ -258,7 +258,7 @@ def test_the_examples_of_a_page(page: Path, gopacs: Sandbox, monkeypatch: pytest
     if page in ON_THE_SANDBOX:
         monkeypatch.delenv("GOPACS_ENVIRONMENT")
         gopacs.client_id = "sandbox"
-        for name, value in configuration.variables("sandbox", "its-secret", gopacs.environment).items():
+        for name, value in environment_variables.variables("sandbox", "its-secret", gopacs.environment).items():
             monkeypatch.setenv(name, value)
     reader = Reader(port_of(gopacs))
     try:
@@ -349,9 +349,9 @@ def test_every_environment_variable_is_documented() -> None:
     """The page has a row for each variable that the code reads, and the documentation speaks of no other."""
     documented = set(re.findall(r"`([A-Z_]{4,})`(?=[^|\n]*\|)", reference("environment-variables")))
     read = set(re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", sources())) - {"TERM", "WT_SESSION"}
-    assert documented >= read | set(configuration.NAMES)
+    assert documented >= read | set(environment_variables.NAMES)
     everywhere = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    assert set(re.findall(r"\bGOPACS_[A-Z_]+\b", everywhere)) == set(configuration.NAMES)
+    assert set(re.findall(r"\bGOPACS_[A-Z_]+\b", everywhere)) == set(environment_variables.NAMES)
 
 
 def test_every_exit_code_is_documented() -> None:

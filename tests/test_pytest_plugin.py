@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 import pytest
 import trustme  # noqa: F401 - cryptography must not be loaded anew by each test run in this process
 
-from gopacs_session import configuration
+from gopacs_session import environment_variables
 
 pytest_plugins = ["pytester"]
 
@@ -81,7 +81,7 @@ class TestFixtures:
         before = dict(os.environ)
         self.test_from_env(run)
         changed = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
-        assert changed.isdisjoint({*configuration.NAMES, "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy"})
+        assert changed.isdisjoint({*environment_variables.NAMES, "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy"})
 
     def test_a_sandbox_for_each_test(self, run: pytest.Pytester) -> None:
         """No test sees what another did."""

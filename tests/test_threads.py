@@ -18,7 +18,7 @@ from support import Clock, at_once
 
 import gopacs_session.grant
 from gopacs_session import AuthorizationServerError, InvalidClientError, TokenRequestError
-from gopacs_session.configuration import variables
+from gopacs_session.environment_variables import variables
 from gopacs_session.sandbox import Sandbox
 
 

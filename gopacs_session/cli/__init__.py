@@ -15,6 +15,7 @@ from oauthlib.oauth2 import InsecureTransportError
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
+from ..causes import reason
 from ..exceptions import ConfigurationError, TokenRequestError
 from .exit_code import ExitCode, of_error
 from .log import warnings_to
@@ -79,8 +80,6 @@ def _words(error: Exception) -> str:
     if isinstance(error, InsecureTransportError):
         return "A token goes over https only, and nothing was sent: use an https:// URL."
     if isinstance(error, RequestException) and not isinstance(error, ValueError):
-        from .probe import reason
-
         what = f"{error.request.method} {error.request.url!s}" if error.request else "The request"
         return f"{what} failed: {reason(error)}."
     if isinstance(error, OSError) and error.strerror:

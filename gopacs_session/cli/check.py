@@ -13,14 +13,15 @@ from urllib.parse import urlsplit
 
 import requests
 
-from ..configuration import Configuration
+from ..causes import causes, reason
+from ..environment_variables import Configuration
 from ..environments import PRESETS
 from ..exceptions import AuthorizationServerError, InvalidClientError, TokenRequestError
 from ..session import GopacsSession
 from .certificate import Certificate
 from .claims import name_and_roles
 from .exit_code import ExitCode, of_error
-from .probe import Probe, Route, causes, probe, reason, untrusted_certificate
+from .probe import Probe, Route, probe, untrusted_certificate
 
 TOLERANCE = 30  # seconds that clocks may differ
 WHERE_TO_LOOK = (

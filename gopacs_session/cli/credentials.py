@@ -6,8 +6,8 @@ import os
 import sys
 from argparse import Namespace
 
-from .. import configuration
-from ..configuration import Configuration
+from .. import environment_variables
+from ..environment_variables import Configuration
 from ..exceptions import ConfigurationError
 
 
@@ -19,15 +19,15 @@ def configure(options: Namespace) -> Configuration:
     """
     given = {name: getattr(options, name) for name in ("client_id", "environment") if getattr(options, name)}
     sources = {name: f"--{name.replace('_', '-')}" for name in given}
-    variables = (configuration.CLIENT_SECRET, configuration.CLIENT_SECRET_FILE)
+    variables = (environment_variables.CLIENT_SECRET, environment_variables.CLIENT_SECRET_FILE)
     typed = sys.stdin.isatty() and (options.secret_stdin or not any(name in os.environ for name in variables))
     if typed or options.secret_stdin:
         # Whatever else is wrong is told before anyone types a secret.
-        found = configuration.read(given={**given, "client_secret": None})
+        found = environment_variables.read(given={**given, "client_secret": None})
         client_id = {**found.arguments, **given}["client_id"]
         given["client_secret"] = _prompt(client_id) if typed else _from_stdin()
         sources["client_secret"] = "the prompt" if typed else "--secret-stdin"
-    found = configuration.read(given=given)
+    found = environment_variables.read(given=given)
     return Configuration({**found.arguments, **given}, {**found.sources, **sources})
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 from argparse import Namespace
 
-from ..configuration import variables
+from ..environment_variables import variables
 from ..exceptions import ConfigurationError
 from .exit_code import ExitCode
 from .terminal import Style, Terminal

@@ -6,7 +6,6 @@ import os
 import re
 import ssl
 import warnings
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import time
@@ -117,18 +116,3 @@ def _send(session: requests.Session, url: str, settings: dict[str, Any], found: 
     with session.send(request, timeout=TIMEOUT, allow_redirects=False, **settings) as response:
         found.received = time()
         found.date = response.headers.get("Date")
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception, what it wraps, and so on: requests wraps urllib3, which wraps the system."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        inner = (getattr(cause, "reason", None), *cause.args, cause.__cause__ or cause.__context__)
-        cause = next((part for part in inner if isinstance(part, BaseException)), None)
-
-
-def reason(error: BaseException) -> str:
-    """The words of the innermost cause."""
-    *_, cause = causes(error)
-    return (isinstance(cause, OSError) and cause.strerror) or str(cause) or type(cause).__name__

@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from gopacs_session import ACCEPTANCE, PRODUCTION, ConfigurationError, GopacsSession, TokenRequestError, configuration
-from gopacs_session.configuration import SecretFile
+from gopacs_session import (
+    ACCEPTANCE,
+    PRODUCTION,
+    ConfigurationError,
+    GopacsSession,
+    TokenRequestError,
+    environment_variables,
+)
+from gopacs_session.environment_variables import SecretFile
 from gopacs_session.sandbox import Sandbox
 
 COMPLETE = {"GOPACS_CLIENT_ID": "trader", "GOPACS_CLIENT_SECRET": "s3cret", "GOPACS_ENVIRONMENT": "acceptance"}
@@ -36,7 +43,7 @@ def secret_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sandbox_variables(sandbox: Sandbox) -> dict[str, str]:
-    return configuration.variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
+    return environment_variables.variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
 
 
 class TestWhatIsRead:
@@ -116,9 +123,9 @@ class TestFaults:
 
     def test_everything_is_empty(self) -> None:
         """A variable that is set but empty is at fault, not absent."""
-        lines = complaints(dict.fromkeys(configuration.NAMES, " "))
+        lines = complaints(dict.fromkeys(environment_variables.NAMES, " "))
         assert [line for line in lines if line.endswith("is empty.")] == [
-            f"{name} is empty." for name in configuration.NAMES
+            f"{name} is empty." for name in environment_variables.NAMES
         ]
 
     def test_both_secrets(self, secret_file: Path) -> None:
@@ -240,14 +247,14 @@ class TestSecretFile:
         pickled = pickle.dumps(GopacsSession.from_env(environ))
         assert SECRET.encode() not in pickled
         assert pickle.loads(pickled).client_id == "trader"
-        found = configuration.read(environ)
+        found = environment_variables.read(environ)
         assert SECRET not in repr(found) + repr(found.arguments["client_secret"])
 
     def test_relative_path(self, secret_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A relative path stays good when the process changes its directory."""
         monkeypatch.chdir(secret_file.parent)
         environ = {**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": "secret"}
-        secret = configuration.read(environ).arguments["client_secret"]
+        secret = environment_variables.read(environ).arguments["client_secret"]
         monkeypatch.chdir(os.sep)
         assert secret() == SECRET
 
@@ -256,7 +263,7 @@ class TestSources:
     def test_where_it_is_from(self, secret_file: Path) -> None:
         """Each argument's source is told by name."""
         environ = {"GOPACS_CLIENT_ID": "trader", "GOPACS_CLIENT_SECRET_FILE": str(secret_file)}
-        assert configuration.read(environ).sources == {
+        assert environment_variables.read(environ).sources == {
             "client_id": "GOPACS_CLIENT_ID",
             "client_secret": "GOPACS_CLIENT_SECRET_FILE",
             "environment": "the default",
@@ -264,4 +271,4 @@ class TestSources:
 
     def test_no_secret_in_repr(self) -> None:
         """The repr of a configuration shows no secret."""
-        assert "s3cret" not in repr(configuration.read(COMPLETE))
+        assert "s3cret" not in repr(environment_variables.read(COMPLETE))

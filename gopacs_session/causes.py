@@ -1,0 +1,28 @@
+"""What an exception wraps: requests wraps urllib3, which wraps the system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+DEEPEST = 20  # An adapter may raise anything, a circle of exceptions included.
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception, what it wraps, what that wraps, and so on."""
+    cause: BaseException | None = error
+    for _ in range(DEEPEST):
+        if cause is None:
+            return
+        yield cause
+        # Not __context__: the innermost one's is whatever the caller was handling when it sent the request.
+        inner = (getattr(cause, "reason", None), *cause.args, cause.__cause__)
+        cause = next((part for part in inner if isinstance(part, BaseException)), None)
+
+
+def reason(error: BaseException) -> str:
+    """The words of the innermost cause, or its class where it has none."""
+    *_, cause = causes(error)
+    try:
+        return (isinstance(cause, OSError) and cause.strerror) or str(cause) or type(cause).__name__
+    except Exception:  # noqa: BLE001 - anything may fail to be printed
+        return type(cause).__name__
