@@ -19,12 +19,14 @@ _HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
 
 @dataclass(frozen=True)
 class Environment:
-    """An authorization server and the API hosts that trust its tokens.
+    """An authorization server, the API hosts that trust its tokens, and who may issue certificates for all of them.
 
     Args:
         name: what messages and logs call it.
         token_url: the ``https://`` URL of the token endpoint (RFC 6749 section 3.2).
         api_domains: host names; each stands for itself and every host below it.
+        ca_bundle: path of a file or directory with the CA certificates to trust for these hosts, as ``verify`` of
+            requests takes it; None for those that requests trusts.
 
     Raises:
         ConfigurationError: a field is empty or malformed.
@@ -33,6 +35,7 @@ class Environment:
     name: str
     token_url: str
     api_domains: tuple[str, ...]
+    ca_bundle: str | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name.strip()):
@@ -43,6 +46,8 @@ class Environment:
             raise ConfigurationError(f"Environment {self.name!r}: token_url must not hold credentials.")
         if not isinstance(self.api_domains, (tuple, list)) or not self.api_domains:
             raise ConfigurationError(f"Environment {self.name!r}: api_domains must be a tuple of host names.")
+        if self.ca_bundle is not None and not (isinstance(self.ca_bundle, str) and self.ca_bundle.strip()):
+            raise ConfigurationError(f"Environment {self.name!r}: ca_bundle must be the path of a file or directory.")
         object.__setattr__(self, "api_domains", tuple(self._host_name(domain) for domain in self.api_domains))
 
     def _host_name(self, domain: object) -> str:
@@ -55,6 +60,10 @@ class Environment:
         """Whether a token of this environment may be sent to `url`: over https, to one of its own hosts."""
         scheme, host = _scheme_and_host(url)
         return scheme == "https" and _own(self.api_domains, host)
+
+    def serves(self, url: str) -> bool:
+        """Whether the host of an http or https URL is one of this environment's, the authorization server included."""
+        return self.owns(url) or _scheme_and_host(url)[1] == _scheme_and_host(self.token_url)[1]
 
     def owns(self, url: str) -> bool:
         """Whether the host of an http or https URL is one of this environment's.

@@ -176,6 +176,13 @@ class GopacsSession(OAuth2Session):
         # With yield_requests, requests only looks for what becomes response.next.
         return _unless_refused(redirects) if kwargs.get("yield_requests") else redirects
 
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """As in requests; for the environment's hosts, its `ca_bundle` stands in place of what requests trusts."""
+        ca_bundle = self.environment.ca_bundle
+        if ca_bundle and verify in (None, True) and self.verify is True and self.environment.serves(url):
+            verify = ca_bundle
+        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
     def _token_auth(self) -> TokenAuth:
         # get_adapter is looked up when it is called: requests-mock replaces it while a request is under way.
         return TokenAuth(self.environment, self._get_token, lambda url: self.get_adapter(url), self.trust_env)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+import trustme
 import urllib3
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -453,14 +455,32 @@ def test_an_environment_of_ones_own_covers_its_domains(domains: list[str], url: 
         {"api_domains": ("b\u00fccher.example",)},
         {"api_domains": (None,)},
         {"api_domains": (1,)},
+        {"ca_bundle": ""},
+        {"ca_bundle": 1},
     ],
     ids=repr,
 )
 def test_a_malformed_environment_is_refused(fields: dict[str, Any]) -> None:
-    """An Environment whose name, token_url or api_domains are empty or malformed is a ConfigurationError."""
+    """An Environment whose fields are empty or malformed is a ConfigurationError."""
     good = {"name": "own", "token_url": "https://auth.example.org/token", "api_domains": ("example.org",)}
     with pytest.raises(ConfigurationError):
         Environment(**(good | fields))
+
+
+def test_an_environments_ca_bundle_is_trusted_for_its_hosts_only(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ca_bundle beats REQUESTS_CA_BUNDLE for token endpoint and API; other hosts and verify= are as in requests."""
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "company.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "company.pem"))
+    environment = replace(sandbox.environment, ca_bundle=sandbox.ca_file)
+    with GopacsSession(sandbox.client_id, sandbox.client_secret, environment) as session:
+        assert session.get(sandbox.api_url).status_code == 200
+        with pytest.raises(requests.exceptions.SSLError):
+            session.get(sandbox.api_url.replace("localhost", "127.0.0.1"))
+        with pytest.raises(requests.exceptions.SSLError):
+            session.get(sandbox.api_url, verify=str(tmp_path / "company.pem"))
+    assert len(sandbox.token_requests) == len(sandbox.api_requests) == 1
 
 
 def test_an_environment_is_a_value() -> None:
