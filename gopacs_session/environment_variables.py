@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,11 @@ CLIENT_SECRET_FILE = "GOPACS_CLIENT_SECRET_FILE"
 ENVIRONMENT = "GOPACS_ENVIRONMENT"
 TOKEN_URL = "GOPACS_TOKEN_URL"
 API_DOMAINS = "GOPACS_API_DOMAINS"
-NAMES = (CLIENT_ID, CLIENT_SECRET, CLIENT_SECRET_FILE, ENVIRONMENT, TOKEN_URL, API_DOMAINS)
+CA_BUNDLE = "GOPACS_CA_BUNDLE"
+NAMES = (CLIENT_ID, CLIENT_SECRET, CLIENT_SECRET_FILE, ENVIRONMENT, TOKEN_URL, API_DOMAINS, CA_BUNDLE)
+OPTIONS = (
+    "client_id", "client_secret", "environment", "scope", "leeway", "token_timeout", "timeout", "token_updater"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class SecretFile:
 
         Raises:
             OSError: the file cannot be read.
-            UnicodeDecodeError: it is no UTF-8; beware, the exception holds the file's content.
+            UnicodeDecodeError: it is not valid UTF-8. This exception holds the file's content.
         """
         with open(self.path, encoding="utf-8-sig") as file:  # -sig: Windows' editors put a byte order mark.
             return file.read().rstrip("\r\n")
@@ -47,7 +52,7 @@ class Configuration:
 
     Attributes:
         arguments: by name, the secret among them.
-        sources: what to tell a human of it, by the same names.
+        sources: by the same names, the variables that they came from.
     """
 
     arguments: Mapping[str, Any] = field(repr=False)
@@ -62,13 +67,16 @@ def read(environ: Mapping[str, str] | None = None, given: Mapping[str, Any] | No
         given: arguments that come from elsewhere: their variables are not looked at.
 
     Raises:
-        ConfigurationError: it names every variable that is missing, contradictory or unreadable, and no value.
+        ConfigurationError: it names every variable that is missing, contradictory or unreadable, and no value but the
+            paths of files.
     """
-    reader = _Reader(os.environ if environ is None else environ)
+    reader, given = _Reader(os.environ if environ is None else environ), given or {}
     readers = {"client_id": reader.client_id, "client_secret": reader.client_secret, "environment": reader.environment}
-    found = {name: find() for name, find in readers.items() if name not in (given or {})}
+    found = {name: find() for name, find in readers.items() if name not in given}
     if reader.faults:
-        raise ConfigurationError("\n  ".join(["The environment variables configure no session:", *reader.faults]))
+        # A misspelt argument is why its variable was looked for. Else the class refuses it, or a subclass takes it.
+        faults = [_unknown(name) for name in given if name not in OPTIONS] + reader.faults
+        raise ConfigurationError("\n  ".join(["The environment variables configure no session:", *faults]))
     return Configuration(
         {name: value for name, (value, _) in found.items()}, {name: source for name, (_, source) in found.items()}
     )
@@ -76,12 +84,13 @@ def read(environ: Mapping[str, str] | None = None, given: Mapping[str, Any] | No
 
 def variables(client_id: str, client_secret: str, environment: Environment) -> dict[str, str]:
     """The variables from which :func:`read` makes these arguments."""
-    return {
+    values = {
         CLIENT_ID: client_id,
         CLIENT_SECRET: client_secret,
         TOKEN_URL: environment.token_url,
         API_DOMAINS: ",".join(environment.api_domains),
     }
+    return values if environment.ca_bundle is None else {**values, CA_BUNDLE: environment.ca_bundle}
 
 
 class _Reader:
@@ -109,20 +118,30 @@ class _Reader:
         if secret is None and path is None:
             self.faults.append(f"{CLIENT_SECRET} is not set, and neither is {CLIENT_SECRET_FILE}.")
         if secret is not None and path is not None:
-            self.faults.append(f"{CLIENT_SECRET} and {CLIENT_SECRET_FILE} are both set: keep one.")
+            self.faults.append(f"{CLIENT_SECRET} and {CLIENT_SECRET_FILE} are both set: use one or the other.")
         if not path:
             return secret and secret.rstrip("\r\n"), CLIENT_SECRET
         file = SecretFile(os.path.abspath(path))  # The process may change its directory.
         fault = _fault(file)
         if fault:
-            self.faults.append(f"{CLIENT_SECRET_FILE} {fault}.")
+            self.faults.append(f"{CLIENT_SECRET_FILE} names {_quotable(path)}, which {fault}.")
         return file, CLIENT_SECRET_FILE
 
     def environment(self) -> tuple[Environment | None, str]:
+        environment, source = self._environment_itself()
+        path = self._value(CA_BUNDLE)
+        if not path:
+            return environment, source
+        path = os.path.abspath(path)
+        if not os.path.exists(path):
+            self.faults.append(f"{CA_BUNDLE} names {path}, which does not exist.")
+        return environment and replace(environment, ca_bundle=path), source
+
+    def _environment_itself(self) -> tuple[Environment | None, str]:
         name, url, domains = self._value(ENVIRONMENT), self._value(TOKEN_URL), self._value(API_DOMAINS)
         own = [variable for variable, value in {TOKEN_URL: url, API_DOMAINS: domains}.items() if value is not None]
         if name is not None and own:
-            self.faults.append(f"{ENVIRONMENT} is set together with {' and '.join(own)}: keep one way.")
+            self.faults.append(f"{ENVIRONMENT} is set together with {' and '.join(own)}: use one or the other.")
         elif len(own) == 1:
             [missing] = {TOKEN_URL, API_DOMAINS}.difference(own)
             self.faults.append(f"{own[0]} is set without {missing}.")
@@ -142,9 +161,9 @@ class _Reader:
     def _custom(self, url: str, domains: str) -> Environment | None:
         hosts = tuple(host.strip() for host in domains.split(",") if host.strip())
         if url and not _is_environment(url, ("localhost",)):
-            self.faults.append(f"{TOKEN_URL} is no plain https:// URL.")
+            self.faults.append(f"{TOKEN_URL} is not a plain https:// URL.")
         if domains and not _is_environment("https://localhost", hosts):
-            self.faults.append(f"{API_DOMAINS} is no list of host names, separated by commas.")
+            self.faults.append(f"{API_DOMAINS} is not a list of host names, separated by commas.")
         if self.faults or not (url and hosts):
             return None
         return Environment(urlsplit(url).netloc, url, hosts)
@@ -161,8 +180,19 @@ def _is_environment(token_url: str, api_domains: tuple[str, ...]) -> bool:
 def _fault(file: SecretFile) -> str | None:
     """What is wrong with a file that a secret is to be read from."""
     try:
-        return None if file().strip() else "names an empty file"
+        return None if file().strip() else "is empty"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     except ValueError:
-        return "names no file of UTF-8 text"
+        return "is not UTF-8 text"
+
+
+def _quotable(path: str) -> str:
+    """A path, or where it leads to if it might be the secret itself, in the wrong variable."""
+    looks_like_a_path = os.path.isabs(path) or os.path.isdir(os.path.dirname(path) or path)
+    return path if looks_like_a_path else f"a file in {os.getcwd()}"
+
+
+def _unknown(name: str) -> str:
+    near = get_close_matches(name, OPTIONS, 1)
+    return f"{name} is not an option{f': did you mean {near[0]}?' if near else '.'}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import IPv6Address
 
 from .exceptions import ConfigurationError
 
 # Stricter than any URL parser, so that no two of them can disagree about the host: a backslash, a control character,
 # white space or a percent-encoded host matches nothing. Greedy user-info ends at the last "@", as in RFC 3986.
 _HTTP_URL = re.compile(
-    r"(?P<scheme>https?)://(?:[^\\/?#\s\x00-\x20]*@)?(?P<host>[a-z0-9_.-]+)(?::[0-9]*)?(?:[/?#].*)?",
+    r"(?P<scheme>https?)://(?:[^\\/?#\s\x00-\x20]*@)?(?P<host>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?(?:[/?#].*)?",
     re.ASCII | re.DOTALL | re.IGNORECASE,
 )
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
@@ -24,7 +25,7 @@ class Environment:
     Args:
         name: what messages and logs call it.
         token_url: the ``https://`` URL of the token endpoint (RFC 6749 section 3.2).
-        api_domains: host names; each stands for itself and every host below it.
+        api_domains: host names; each stands for itself and every host below it. An IP address stands for itself.
         ca_bundle: path of a file or directory with the CA certificates to trust for these hosts, as ``verify`` of
             requests takes it; None for those that requests trusts.
 
@@ -53,6 +54,8 @@ class Environment:
     def _host_name(self, domain: object) -> str:
         name = domain.lower().removesuffix(".") if isinstance(domain, str) else ""
         if not _HOST_NAME.fullmatch(name):
+            name = _ipv6_literal(name)
+        if not name:
             raise ConfigurationError(f"Environment {self.name!r}: {domain!r} in api_domains is not a host name.")
         return name
 
@@ -88,9 +91,19 @@ def _depth(api_domains: tuple[str, ...], host: str) -> int:
 def _scheme_and_host(url: str) -> tuple[str, str]:
     """Lower-case scheme and host of an http(s) URL, without a trailing dot; two empty strings for any other text."""
     match = _HTTP_URL.fullmatch(url)
-    if match is None:
-        return "", ""
-    return match["scheme"].lower(), match["host"].lower().removesuffix(".")
+    host = match["host"].lower().removesuffix(".") if match else ""
+    if host.startswith("["):
+        host = _ipv6_literal(host)
+    return (match["scheme"].lower(), host) if match and host else ("", "")
+
+
+def _ipv6_literal(text: str) -> str:
+    """An IPv6 address, with or without brackets, in its one canonical form (RFC 5952), in brackets; empty if none."""
+    try:
+        address = IPv6Address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return ""
+    return "" if address.scope_id else f"[{address.compressed}]"
 
 
 ACCEPTANCE = Environment(

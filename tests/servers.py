@@ -91,6 +91,7 @@ class RawServer(socketserver.ThreadingTCPServer):
     Args:
         script: the answers, in order; the last serves all further requests.
         client_certificates: whether clients must show a certificate of its CA.
+        address: where to listen.
 
     Attributes:
         requests: what came, head and body.
@@ -98,18 +99,22 @@ class RawServer(socketserver.ThreadingTCPServer):
         sent: bytes answered in all.
     """
 
-    def __init__(self, script: Iterable[Answer], ca: trustme.CA, client_certificates: bool = False) -> None:
+    def __init__(
+        self, script: Iterable[Answer], ca: trustme.CA, client_certificates: bool = False, address: str = "127.0.0.1"
+    ) -> None:
         self.script = list(script)
         self.requests: list[bytes] = []
         self.client_certificates: list[Any] = []
         self.sent = 0
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        ca.issue_cert("localhost").configure_cert(self.context)
+        ca.issue_cert("localhost", address).configure_cert(self.context)
         if client_certificates:
             ca.configure_trust(self.context)
             self.context.verify_mode = ssl.CERT_REQUIRED
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.environment = Environment("raw", f"https://localhost:{self.server_address[1]}/token", ("localhost",))
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        super().__init__((address, 0), _Handler)
+        host = f"[{address}]" if ":" in address else "localhost"
+        self.environment = Environment("raw", f"https://{host}:{self.server_address[1]}/token", (host,))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         raise
@@ -133,8 +138,8 @@ class Authority:
         )
 
     @contextmanager
-    def server(self, *script: Answer, client_certificates: bool = False) -> Iterator[RawServer]:
-        with RawServer(script, self.ca, client_certificates) as server, _serving(server):
+    def server(self, *script: Answer, **options: Any) -> Iterator[RawServer]:
+        with RawServer(script, self.ca, **options) as server, _serving(server):
             yield server
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from gopacs_session import (
     ACCEPTANCE,
     PRODUCTION,
     ConfigurationError,
+    Environment,
     GopacsSession,
     TokenRequestError,
     environment_variables,
@@ -95,6 +98,35 @@ class TestWhatIsRead:
         assert type(Own.from_env(COMPLETE)) is Own
 
 
+class TestCaBundle:
+    """GOPACS_CA_BUNDLE."""
+
+    def test_trusted(self, sandbox: Sandbox, sandbox_variables: dict[str, str]) -> None:
+        """It is trusted for the environment's hosts, and nothing else is needed to reach them."""
+        environ = {**sandbox_variables, "GOPACS_CA_BUNDLE": sandbox.ca_file}
+        with GopacsSession.from_env(environ) as session:
+            assert session.get(sandbox.api_url).ok
+
+    def test_with_a_preset(self, secret_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A preset keeps everything else; a relative path stays good when the process changes its directory."""
+        monkeypatch.chdir(secret_file.parent)
+        environment = GopacsSession.from_env({**COMPLETE, "GOPACS_CA_BUNDLE": "secret"}).environment
+        assert environment == replace(ACCEPTANCE, ca_bundle=str(secret_file))
+
+    def test_round_trip(self, secret_file: Path) -> None:
+        """`variables` writes it if the environment has one."""
+        environment = Environment("own.example", "https://own.example", ("own.example",), str(secret_file))
+        environ = environment_variables.variables("trader", "s3cret", environment)
+        assert environment_variables.read(environ).arguments["environment"] == environment
+
+    def test_missing(self, tmp_path: Path) -> None:
+        """A path that does not exist is a fault at once, and named."""
+        path = tmp_path / "ca.pem"
+        assert complaints({**COMPLETE, "GOPACS_CA_BUNDLE": str(path)}) == [
+            f"GOPACS_CA_BUNDLE names {path}, which does not exist."
+        ]
+
+
 class TestOptions:
     def test_passed_on(self) -> None:
         """Other arguments of the class go to it as they are."""
@@ -111,6 +143,18 @@ class TestOptions:
         """An argument that the class lacks is a TypeError, as there."""
         with pytest.raises(TypeError, match="scopes"):
             GopacsSession.from_env(COMPLETE, scopes="profile")
+
+    def test_misspelt(self) -> None:
+        """A misspelt argument is named, not only the variable that was looked for in its place."""
+        assert complaints(without("GOPACS_CLIENT_ID"), clientid="own", qqq=1) == [
+            "clientid is not an option: did you mean client_id?",
+            "qqq is not an option.",
+            "GOPACS_CLIENT_ID is not set.",
+        ]
+
+    def test_known(self) -> None:
+        """The options are the arguments of the class."""
+        assert set(environment_variables.OPTIONS) == set(inspect.signature(GopacsSession).parameters)
 
 
 class TestFaults:
@@ -131,7 +175,7 @@ class TestFaults:
     def test_both_secrets(self, secret_file: Path) -> None:
         """A secret and a file with one contradict each other."""
         assert complaints({**COMPLETE, "GOPACS_CLIENT_SECRET_FILE": str(secret_file)}) == [
-            "GOPACS_CLIENT_SECRET and GOPACS_CLIENT_SECRET_FILE are both set: keep one."
+            "GOPACS_CLIENT_SECRET and GOPACS_CLIENT_SECRET_FILE are both set: use one or the other."
         ]
 
     @pytest.mark.parametrize(
@@ -144,7 +188,9 @@ class TestFaults:
     )
     def test_preset_and_another(self, own: dict[str, str], named: str) -> None:
         """A preset and a token URL or API domains contradict each other."""
-        assert complaints({**COMPLETE, **own}) == [f"GOPACS_ENVIRONMENT is set together with {named}: keep one way."]
+        assert complaints({**COMPLETE, **own}) == [
+            f"GOPACS_ENVIRONMENT is set together with {named}: use one or the other."
+        ]
 
     @pytest.mark.parametrize(
         ("name", "value", "missing"),
@@ -164,39 +210,48 @@ class TestFaults:
         }
         lines = complaints(environ)
         assert lines == [
-            "GOPACS_ENVIRONMENT is set together with GOPACS_TOKEN_URL and GOPACS_API_DOMAINS: keep one way.",
+            "GOPACS_ENVIRONMENT is set together with GOPACS_TOKEN_URL and GOPACS_API_DOMAINS: use one or the other.",
             "GOPACS_ENVIRONMENT is neither acceptance nor production.",
-            "GOPACS_TOKEN_URL is no plain https:// URL.",
-            "GOPACS_API_DOMAINS is no list of host names, separated by commas.",
+            "GOPACS_TOKEN_URL is not a plain https:// URL.",
+            "GOPACS_API_DOMAINS is not a list of host names, separated by commas.",
         ]
         assert "qqq" not in str(lines)
 
     def test_no_domains_between_commas(self) -> None:
         """A list of nothing but commas holds no host name."""
         environ = {**without("GOPACS_ENVIRONMENT"), "GOPACS_TOKEN_URL": "https://x", "GOPACS_API_DOMAINS": ","}
-        assert complaints(environ) == ["GOPACS_API_DOMAINS is no list of host names, separated by commas."]
+        assert complaints(environ) == ["GOPACS_API_DOMAINS is not a list of host names, separated by commas."]
 
     @pytest.mark.parametrize(
         ("content", "fault"),
         [
             (None, "cannot be read: No such file or directory."),
-            (b"\r\n", "names an empty file."),
-            ("sécret".encode("utf-16"), "names no file of UTF-8 text."),
+            (b"\r\n", "is empty."),
+            ("sécret".encode("utf-16"), "is not UTF-8 text."),
         ],
     )
     def test_secret_file(self, tmp_path: Path, content: bytes | None, fault: str) -> None:
-        """A file that holds no secret is a fault at once, told without its path and its content."""
+        """A file that holds no secret is a fault at once, told with its path and without its content."""
         path = tmp_path / "secret"
         if content is not None:
             path.write_bytes(content)
         environ = {**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": str(path)}
-        assert complaints(environ) == [f"GOPACS_CLIENT_SECRET_FILE {fault}"]
+        assert complaints(environ) == [f"GOPACS_CLIENT_SECRET_FILE names {path}, which {fault}"]
+
+    @pytest.mark.parametrize("value", ["s3cret", "s3c/ret"])
+    def test_secret_instead_of_a_file(self, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What may be the secret itself, in the wrong variable, is not quoted; where it leads to is."""
+        monkeypatch.chdir(tmp_path)
+        environ = {**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": value}
+        assert complaints(environ) == [
+            f"GOPACS_CLIENT_SECRET_FILE names a file in {tmp_path}, which cannot be read: No such file or directory."
+        ]
 
     def test_a_directory(self, tmp_path: Path) -> None:
         """A path that cannot be read is a fault with the system's reason."""
         environ = {**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": str(tmp_path)}
         [line] = complaints(environ)
-        assert line.startswith("GOPACS_CLIENT_SECRET_FILE cannot be read: ")
+        assert line.startswith(f"GOPACS_CLIENT_SECRET_FILE names {tmp_path}, which cannot be read: ")
 
     def test_no_file_content_hangs_on_the_error(self, tmp_path: Path) -> None:
         """Nothing that hangs on the error holds what stood in the file."""

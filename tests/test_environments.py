@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -17,11 +18,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oauthlib.oauth2 import InsecureTransportError
 from requests.adapters import BaseAdapter
+from servers import TOKEN, Authority, http, raw
 
 from gopacs_session import ACCEPTANCE, PRODUCTION, ConfigurationError, Environment, GopacsSession, WrongEnvironmentError
 from gopacs_session.sandbox import Sandbox
 
 PRESETS = (ACCEPTANCE, PRODUCTION)
+LOOPBACK = Environment("loopback", "https://[::1]:8443/token", ("::1",))
 TOKEN_PATH = "/realms/gopacs/protocol/openid-connect/token"
 
 # Hosts, or what looks like one, that are none of GOPACS's, though a careless reader might think so.
@@ -346,6 +349,8 @@ def prepared(url: str) -> str | None:
 
 def lies_in(host: str, environment: Environment) -> bool:
     """The design's words, in the simplest code there is."""
+    if environment is LOOPBACK:
+        return host.strip("[]") == "::1"
     labels = host.split(".")
     acceptance = labels[-3:] == ["acc", "gopacs-services", "eu"]
     return acceptance if environment is ACCEPTANCE else labels[-2:] == ["gopacs-services", "eu"] and not acceptance
@@ -375,7 +380,7 @@ LABELS = st.text("abcXYZ019", min_size=1, max_size=8)
 def test_what_is_covered_is_where_requests_connects(scheme: str, before: str, host: str, after: str) -> None:
     """Whatever a URL looks like, it is covered only if the host that requests connects to is the environment's."""
     raw_url = f"{scheme}{before}{host}{after}"
-    for url, environment in product({raw_url, prepared(raw_url) or ""}, PRESETS):
+    for url, environment in product({raw_url, prepared(raw_url) or ""}, [*PRESETS, LOOPBACK]):
         if environment.covers(url):
             assert all(lies_in(host, environment) for host in connects_to(prepared(url)))
 
@@ -411,6 +416,11 @@ def test_the_presets_are_those_of_gopacs() -> None:
         (["k.example"], "https://k.example/", True),
         (["k.example"], "https://\u212a.example/", False),  # The sign for kelvin is a k in lower case.
         (["localhost"], "https://127.0.0.1:8443/", False),
+        (["[::1]"], "https://[0:0::1]:8443/", True),
+        (["2001:DB8::a"], "https://[2001:db8:0::A]/", True),
+        (["::1"], "https://[::2]/", False),
+        (["::1"], "https://[::1].example/", False),
+        (["::1"], "https://[::1::]/", False),
     ],
 )
 def test_an_environment_of_ones_own_covers_its_domains(domains: list[str], url: str, covered: bool) -> None:
@@ -436,6 +446,7 @@ def test_an_environment_of_ones_own_covers_its_domains(domains: list[str], url: 
         {"token_url": None},
         {"token_url": 1},
         {"token_url": b"https://auth.example.org/token"},
+        {"token_url": "https://[::1::]/token"},
         {"api_domains": ()},
         {"api_domains": None},
         {"api_domains": 1},
@@ -453,6 +464,8 @@ def test_an_environment_of_ones_own_covers_its_domains(domains: list[str], url: 
         {"api_domains": ("exa mple.org",)},
         {"api_domains": ("example.org\n",)},
         {"api_domains": ("b\u00fccher.example",)},
+        {"api_domains": ("::1::",)},
+        {"api_domains": ("fe80::1%eth0",)},
         {"api_domains": (None,)},
         {"api_domains": (1,)},
         {"ca_bundle": ""},
@@ -481,6 +494,20 @@ def test_an_environments_ca_bundle_is_trusted_for_its_hosts_only(
         with pytest.raises(requests.exceptions.SSLError):
             session.get(sandbox.api_url, verify=str(tmp_path / "company.pem"))
     assert len(sandbox.token_requests) == len(sandbox.api_requests) == 1
+
+
+def test_an_ipv6_address_is_a_host(tmp_path: Path) -> None:
+    """Token endpoint and API can be at an IPv6 address, however that is spelt."""
+    authority = Authority(tmp_path)
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(authority.server(raw(http(TOKEN)), raw(http(b"{}")), address="::1"))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        environment = replace(server.environment, ca_bundle=authority.ca_file)
+        session = stack.enter_context(GopacsSession("client", "secret", environment))
+        assert session.get(environment.token_url.replace("[::1]", "[0::1]")).status_code == 200
+    assert b"Authorization: Bearer from-the-raw-server\r\n" in server.requests[1]
 
 
 def test_an_environment_is_a_value() -> None:

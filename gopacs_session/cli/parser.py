@@ -18,6 +18,7 @@ environment variables:
   GOPACS_ENVIRONMENT         acceptance, or production (the default); or
   GOPACS_TOKEN_URL           another token endpoint, with
   GOPACS_API_DOMAINS         its API hosts, separated by commas
+  GOPACS_CA_BUNDLE           CA certificates to trust for GOPACS alone (PEM)
   NO_COLOR                   set to anything: no colours
 
 exit codes:
