@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import TOKEN, Answer, Authority, http, raw
+from servers import TOKEN, Answer, Authority, http, proxying, raw
 
 import gopacs_session.cli.demo
 from gopacs_session import __version__, environment_variables
@@ -218,8 +219,14 @@ class TestHelp:
             ["token", "--client-id", " "],
             ["token", "--client-secret", "s3cret"],
             ["token", "--env", "acceptance"],
+            ["request"],
             ["request", "GET"],
-            ["request", "https://api.gopacs-services.eu", "GET"],
+            ["request", "localhost/messages"],
+            ["request", "ftp://localhost/"],
+            ["request", "https://x.example", "GET"],
+            ["request", "GET", "https://x.example", "https://y.example"],
+            ["request", "-X", "GET", "POST", "https://x.example"],
+            ["request", "-d", "x", "--json", "{}", "https://x.example"],
             ["request", "GET", "https://x.example", "-H", "no colon"],
             ["request", "GET", "https://x.example", "-H", ": no name"],
             ["request", "GET", "https://x.example", "-H", "X: two\nlines"],
@@ -238,6 +245,35 @@ class TestHelp:
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith("usage: ")
+
+    @pytest.mark.parametrize(
+        ("arguments", "command", "words"),
+        [
+            (["s3cret"], "", "invalid choice (choose from"),
+            (["--key=s3cret"], "", "unknown option --key"),
+            (["token", "s3cret"], "token", "more arguments than it takes"),
+            (["token", "--client-secret", "s3cret"], "token", "unknown option --client-secret"),
+            (["token", "--client-secret=s3cret"], "token", "unknown option --client-secret"),
+            (["token", "-ps3cret"], "token", "unknown option -p"),
+            (["token", "--json=s3cret"], "token", "it takes no value"),
+            (["check", "--environment", "s3cret"], "check", "invalid choice (choose from"),
+            (["request", "https://x.example", "-u", "s3cret"], "request", "unknown option -u"),
+            (["request", "GET", "s3cret"], "request", "URL must begin with https://"),
+            (["request", "s3cret (x)", "https://x.example"], "request", "METHOD is GET, POST or the like"),
+            (["request", "https://x.example", "-H", "s3cret"], "request", "it must look like"),
+            (["request", "https://x.example", "--timeout", "s3cret"], "request", "a positive number of seconds"),
+            (["completion", "s3cret (choose"], "completion", "invalid choice (choose from"),
+        ],
+    )
+    def test_nothing_is_quoted(
+        self, arguments: list[str], command: str, words: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What stands in the wrong place may be a secret: the command's own usage is shown, and what is wrong."""
+        usage_error(*arguments)
+        err = capsys.readouterr().err
+        assert re.match(rf"usage: gopacs-session {command}\b", err) if command else err.startswith("usage: gopacs-")
+        assert words in err
+        assert "s3cret" not in err
 
 
 class TestToken:
@@ -276,7 +312,7 @@ class TestToken:
         """--environment beats the variables of another one, and takes a name in any case."""
         arguments = ["request", "--environment", "Acceptance", "GET", configured.api_url]
         assert main(arguments) == ExitCode.API_CLIENT_ERROR
-        assert "none of acceptance's" in complaint(capsys)
+        assert "not in acceptance" in complaint(capsys)
         assert configured.token_requests == []
 
     def test_nothing_configured(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,11 +337,14 @@ class TestToken:
         assert os.environ["GOPACS_CLIENT_SECRET"] not in err
 
     def test_unavailable(self, configured: Sandbox, pauses: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-        """An authorization server that is down has an exit code of its own; each retry is told."""
+        """An authorization server that is down has an exit code of its own; each retry is told, and nothing twice."""
         configured.answer_next_token_requests(3, 503)
         assert main(["token"]) == ExitCode.NO_TOKEN
-        assert [line for line in capsys.readouterr().err.split("gopacs-session: ") if "Try" in line] != []
         assert len(pauses) == 2
+        first, second, last = complaint(capsys).replace("\n", "").split("gopacs-session: ")[1:]
+        assert re.fullmatch(r"No access token for localhost:\d+: .* 503\. .*Try 2 of 3 in \d\.\d s\.", first)
+        assert re.fullmatch(r"Try 3 of 3 in \d\.\d s\.", second)
+        assert last == "Gave up."
 
     def test_no_token_endpoint(self, configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         """A wrong path at the authorization server is no question of credentials."""
@@ -320,14 +359,16 @@ class TestSecret:
         stdin(f"{configured.client_secret}\r\n".encode())
         assert main(["token", "--secret-stdin"]) == ExitCode.SUCCESS
 
-    @pytest.mark.parametrize("content", [b"", b"\n", b"\xffs3cret"])
+    @pytest.mark.parametrize(
+        ("content", "fault"), [(b"", "is empty"), (b"\n", "is empty"), (b"\xffs3cret", "is not UTF-8 text")]
+    )
     def test_no_secret_on_stdin(
-        self, configured: Sandbox, stdin: Any, content: bytes, capsys: pytest.CaptureFixture[str]
+        self, configured: Sandbox, stdin: Any, content: bytes, fault: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """Standard input without a secret is a fault of usage; its content is not told."""
         stdin(content)
         assert main(["token", "--secret-stdin"]) == ExitCode.CONFIGURATION
-        assert capsys.readouterr().err == "gopacs-session: --secret-stdin found no UTF-8 text on standard input.\n"
+        assert capsys.readouterr().err == f"gopacs-session: --secret-stdin: standard input {fault}.\n"
 
     def test_prompt(self, configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         """On a terminal a secret that is not configured is asked for, and not shown as it is typed."""
@@ -356,12 +397,13 @@ class TestSecret:
             assert tty.process.stdout
             assert re.fullmatch(rb"[\w.-]+\n", tty.process.stdout.read())
 
-    def test_nothing_typed(self, configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An empty answer is a fault of usage."""
+    @pytest.mark.parametrize("key", ["\n", "\x04"])
+    def test_nothing_typed(self, configured: Sandbox, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An empty answer is a fault of usage, and so is Ctrl-D."""
         monkeypatch.delenv("GOPACS_CLIENT_SECRET")
         with terminal("token") as tty:
             tty.read("not show): ")
-            tty.type("\n")
+            tty.type(key)
             assert "No secret was typed." in tty.read()
             assert tty.process.wait() == ExitCode.CONFIGURATION
 
@@ -391,6 +433,76 @@ class TestRequest:
         echo = json.loads(out)
         assert (echo["method"], echo["path"], echo["query"]) == ("GET", "/messages", "x=1")
         assert echo["headers"]["Authorization"] == "Bearer <token 1>"
+
+    @pytest.mark.parametrize(
+        ("arguments", "method", "body"),
+        [
+            (["URL"], "GET", b""),
+            (["put", "URL"], "PUT", b""),
+            (["-X", "put", "URL"], "PUT", b""),
+            (["URL", "-d", "x"], "POST", b"x"),
+            (["PUT", "-d", "x", "URL"], "PUT", b"x"),
+            (["-d", "x", "PUT", "-i", "URL"], "PUT", b"x"),
+            (["URL", "-d", ""], "POST", b""),
+        ],
+    )
+    def test_method(self, configured: Sandbox, arguments: list[str], method: str, body: bytes) -> None:
+        """The method stands before the URL, or after -X as in curl, which also makes it GET, or POST with a body."""
+        assert main(["request", *(word.replace("URL", configured.api_url) for word in arguments)]) == 0
+        assert [(exchange.method, exchange.body) for exchange in configured.api_requests] == [(method, body)]
+
+    def test_json(self, configured: Sandbox, tmp_path: Path) -> None:
+        """--json is a body with the headers for JSON, as in curl, where -H still wins."""
+        (tmp_path / "body").write_text('{"a": 2}')
+        assert main(["request", configured.api_url, "--json", '{"a": 1}']) == ExitCode.SUCCESS
+        arguments = ["--json", f"@{tmp_path / 'body'}", "-H", "accept: text/xml"]
+        assert main(["request", "PATCH", configured.api_url, *arguments]) == ExitCode.SUCCESS
+        assert [
+            (exchange.method, exchange.body, exchange.headers["Content-Type"], exchange.headers["Accept"])
+            for exchange in configured.api_requests
+        ] == [
+            ("POST", b'{"a": 1}', "application/json", "application/json"),
+            ("PATCH", b'{"a": 2}', "application/json", "text/xml"),
+        ]
+
+    def test_verbose(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """-v shows the heads of each request and answer on standard error, without the token."""
+        configured.answer_next_api_requests(1, 302, headers={"Location": "/there"})
+        assert main(["request", "-v", "-H", "X-Own: 1", configured.api_url]) == ExitCode.SUCCESS
+        out, err = capsys.readouterr()
+        assert json.loads(out)["path"] == "/there"
+        lines = err.splitlines()
+        assert [line for line in lines if line.startswith(("> GET", "< HTTP"))] == [
+            f"> GET {configured.api_url}/",
+            "< HTTP/1.1 302 Found",
+            f"> GET {configured.api_url}/there",
+            "< HTTP/1.1 200 OK",
+        ]
+        assert lines.count("> X-Own: 1") == 2
+        assert [line for line in lines if "Bearer" in line] == ["> Authorization: Bearer ***"] * 2
+
+    def test_indented_on_a_terminal(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """On a terminal JSON is indented; in a pipe, in a file, or if it is none after all, it is as it came."""
+        headers = {"Content-Type": "application/problem+json"}
+        for body in b'{"a":"\xc3\xa9"}', b'{"a":"\xc3\xa9"}', b"{broken":
+            configured.answer_next_api_requests(1, 200, body=body, headers=headers)
+        with terminal("request", configured.api_url) as tty:
+            assert tty.read() == '{\n  "a": "\u00e9"\n}\n'
+        assert run("request", configured.api_url).stdout == '{"a":"\u00e9"}'
+        with terminal("request", configured.api_url) as tty:
+            assert tty.read() == "{broken\n"
+
+    def test_own_authorization(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """That the token takes the place of one's own Authorization header is told."""
+        assert main(["request", configured.api_url, "-H", "authorization: Bearer own"]) == ExitCode.SUCCESS
+        assert "the token takes the place of your -H" in complaint(capsys)
+        assert configured.api_requests[0].headers["Authorization"] != "Bearer own"
+
+    def test_method_changed(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """A redirect that makes a GET of a POST is told: the API did not take the body."""
+        configured.answer_next_api_requests(1, 301, headers={"Location": "/moved"})
+        assert main(["request", configured.api_url, "-d", "x"]) == ExitCode.SUCCESS
+        assert "after a 301 the POST was sent on as GET" in complaint(capsys)
 
     def test_headers_and_text(self, configured: Sandbox) -> None:
         """-H sends headers, and -d a text; it adds no Content-Type of its own."""
@@ -438,6 +550,27 @@ class TestRequest:
         assert (tmp_path / "answer").read_bytes() == b"\x00\r\n\xff"
         assert capsys.readouterr().out == ""
 
+    def test_same_file(self, configured: Sandbox, tmp_path: Path) -> None:
+        """The body can come from the file that the answer goes to."""
+        path = tmp_path / "message"
+        path.write_bytes(b"<a/>")
+        configured.answer_next_api_requests(1, 200, body=b"ok")
+        assert main(["request", "POST", configured.api_url, "-d", f"@{path}", "-o", str(path)]) == ExitCode.SUCCESS
+        assert [exchange.body for exchange in configured.api_requests] == [b"<a/>"]
+        assert path.read_bytes() == b"ok"
+
+    def test_output_without_an_answer(self, configured: Sandbox, tmp_path: Path) -> None:
+        """Without an answer a file stays as it was, and a new one is not left behind."""
+        (tmp_path / "old").write_bytes(b"old")
+        configured.client_enabled = False
+        for name in "old", "new":
+            assert main(["request", configured.api_url, "-o", str(tmp_path / name)]) == ExitCode.CREDENTIALS_REFUSED
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+    def test_device(self, configured: Sandbox) -> None:
+        """-o takes a device, too."""
+        assert main(["request", configured.api_url, "-o", os.devnull]) == ExitCode.SUCCESS
+
     @pytest.mark.parametrize("option", [["-o", "/nowhere/at/all"], ["-d", "@/nowhere/at/all"]])
     def test_no_such_file(self, configured: Sandbox, option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         """A file that cannot be opened is told before anything is sent."""
@@ -465,16 +598,21 @@ class TestRequest:
         """A host that is none of the environment's gets no token, and the user is told."""
         monkeypatch.setenv("GOPACS_API_DOMAINS", "api.example")
         assert main(["request", "GET", configured.api_url]) == ExitCode.API_CLIENT_ERROR
-        assert "it was sent no token" in complaint(capsys)
+        assert "not in localhost" in complaint(capsys)
         assert configured.token_requests == []
+
+    def test_mistyped_host(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        """So it is if there is no answer: the host may be mistyped."""
+        assert main(["request", "https://api.invalid/x?key=1"]) == ExitCode.API_UNAVAILABLE
+        note, failure = complaint(capsys).splitlines()
+        assert note.endswith("(at or below localhost), so it gets no token.")
+        assert failure.startswith("gopacs-session: GET https://api.invalid/x failed: ")
 
     @pytest.mark.parametrize(
         ("url", "words"),
         [
             ("https://api.gopacs-services.eu/", "another environment"),
             ("http://localhost/", "use an https:// URL"),
-            ("localhost/messages", "No scheme supplied"),
-            ("ftp://localhost/", "No connection adapters"),
             ("https://a..localhost/", "label empty or too long"),
         ],
     )
@@ -493,6 +631,41 @@ class TestRequest:
             url = f"https://localhost:{bound.getsockname()[1]}/"
             assert main(["request", "GET", url]) == ExitCode.API_UNAVAILABLE
         assert complaint(capsys) == f"gopacs-session: GET {url} failed: Connection refused.\n"
+
+    def test_through_a_proxy(self, configured: Sandbox, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        """If it goes through a proxy, that is named, without its password."""
+        with proxying() as proxy:
+            proxy.refusal = "403 Forbidden"
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//bob:hunter2@"))
+            assert main(["request", "https://foreign.example/"]) == ExitCode.API_UNAVAILABLE
+        failure = complaint(capsys).splitlines()[-1]
+        assert failure.startswith(f"gopacs-session: GET https://foreign.example/ through {proxy.url} failed: ")
+        assert "403 Forbidden" in failure
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://bob:hunter2#x@127.0.0.1:3130",
+            "http://bob:hunter2/x@127.0.0.1:3130",
+            "http://bob:2/hunter2@127.0.0.1:3130",
+            "http://bob:2#hunter2@127.0.0.1:3130",
+            "http://bob:hunter2?x@127.0.0.1:3130",
+            "http://bob:hunter2@127.0.0.1:99999",
+            "ftp://bob:hunter2@127.0.0.1:3130",
+            "http://bob:hunter2@",
+        ],
+    )
+    @pytest.mark.parametrize("command", [["token"], ["check"], ["check", "--json"], ["request", "https://x.example/"]])
+    def test_malformed_proxy(
+        self, configured: Sandbox, url: str, command: list[str], monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A proxy's URL that does not parse is a fault of configuration; its password is not told."""
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        monkeypatch.setenv("NO_PROXY", "")
+        assert main(command) == ExitCode.CONFIGURATION
+        text = joined("".join(capsys.readouterr()))
+        assert "percent-encoded" in text
+        assert "hunter2" not in text
 
     def test_timeout(self, raw_api: Any) -> None:
         """--timeout is how long the API may take."""
@@ -581,6 +754,32 @@ class TestOutput:
         os.close(writer)
         assert (result.returncode, result.stderr) == (ExitCode.BROKEN_PIPE, "")
 
+    @pytest.mark.parametrize(
+        ("arguments", "code", "words"),
+        [
+            ("token <&-", ExitCode.CONFIGURATION, "GOPACS_CLIENT_SECRET is not set"),
+            ("token --secret-stdin <&-", ExitCode.CONFIGURATION, "Standard input is closed."),
+            ("request URL -d - <&-", ExitCode.CONFIGURATION, "GOPACS_CLIENT_SECRET is not set"),
+            ("token >&-", ExitCode.BROKEN_PIPE, "Standard output is closed."),
+            ("token 2>&-", ExitCode.CONFIGURATION, ""),
+            ("token >&- 2>&-", ExitCode.BROKEN_PIPE, ""),
+        ],
+    )
+    def test_closed(self, configured: Sandbox, arguments: str, code: ExitCode, words: str, monkeypatch: Any) -> None:
+        """A stream that is closed is told, if that is possible."""
+        monkeypatch.delenv("GOPACS_CLIENT_SECRET")
+        command = f"exec {shlex.join(COMMAND)} {arguments.replace('URL', configured.api_url)}"
+        result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stdout) == (code, "")
+        assert words in joined(result.stderr)
+        assert "Traceback" not in result.stderr
+
+    def test_no_streams_for_a_request(self, configured: Sandbox) -> None:
+        """Without standard input and error a request is as good as with them."""
+        command = f"exec {shlex.join(COMMAND)} request -v {configured.api_url} <&- 2>&-"
+        result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60)
+        assert (result.returncode, json.loads(result.stdout)["method"]) == (ExitCode.SUCCESS, "GET")
+
     def test_broken_pipe_for_errors(self) -> None:
         """The same goes for standard error."""
         reader, writer = os.pipe()
@@ -629,6 +828,16 @@ class TestCheck:
             "client_secret": "--secret-stdin",
             "environment": "GOPACS_TOKEN_URL and GOPACS_API_DOMAINS",
         }
+
+    def test_ca_bundle_of_a_preset(self, configured: Sandbox, monkeypatch: Any, capsys: Any) -> None:
+        """GOPACS_CA_BUNDLE counts with --environment, too."""
+        monkeypatch.setenv("GOPACS_CA_BUNDLE", configured.ca_file)
+        with proxying() as proxy:
+            proxy.refusal = "403 Forbidden"
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            assert main(["check", "--json", "--environment", "acceptance"]) == ExitCode.NO_TOKEN
+        network = json.loads(capsys.readouterr().out)["steps"][1]
+        assert network["text"].endswith(f"CA bundle {configured.ca_file} (GOPACS_CA_BUNDLE)")
 
     def test_no_configuration(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Without a configuration that is the one step."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from importlib import import_module
-from typing import NoReturn
 
 from oauthlib.oauth2 import InsecureTransportError
 from requests import RequestException
@@ -19,16 +18,8 @@ from ..causes import reason
 from ..exceptions import ConfigurationError, TokenRequestError
 from .exit_code import ExitCode, of_error
 from .log import warnings_to
-from .parser import ONLINE, parser
-
-
-def run() -> NoReturn:
-    """The console script: :func:`main`, and a quick end."""
-    code = main()
-    with suppress(AttributeError):  # Only CPython has it.
-        # The interpreter ends with collections that look at every object: without this they take a tenth of `token`.
-        gc.freeze()
-    sys.exit(code)
+from .parser import ONLINE, parse, parser
+from .terminal import complain
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,9 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: ``--help``, ``--version``, or wrong usage.
     """
+    if sys.stdout is None:
+        complain("Standard output is closed.")
+        return ExitCode.BROKEN_PIPE
     try:
         try:
-            options = parser().parse_args(argv)
+            options = parse(argv)
             return _run(options) if "command" in options else _help()
         finally:
             sys.stdout.flush()  # While a broken pipe can still be dealt with: help may have been printed.
@@ -57,20 +51,40 @@ def _help() -> ExitCode:
 
 
 def _run(options: Namespace) -> ExitCode:
+    warnings = _Untold()
     try:
         command = getattr(import_module(options.module, __package__), options.command)
-        with warnings_to(_complain) if options.module == ONLINE else nullcontext():
+        with warnings_to(warnings.tell) if options.module == ONLINE else nullcontext():
             code: ExitCode = command(options)
             return code
     except BrokenPipeError:
         raise
     except (ConfigurationError, InsecureTransportError, OSError, HTTPError) as error:
-        _complain(_words(error))
+        complain(warnings.new_in(_words(error)) or "Gave up.")
         return of_error(error)
     except KeyboardInterrupt:
-        if sys.stderr.isatty():
+        if sys.stderr and sys.stderr.isatty():
             sys.stderr.write("\n")  # The shell's prompt is to start a line.
         return ExitCode.INTERRUPTED
+
+
+class _Untold:
+    """Tells the library's warnings, such as that of a retry, and no sentence twice."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def tell(self, text: str) -> None:
+        complain(self.new_in(text))
+        self._told.update(sentence.strip() for sentence in _sentences(text))
+
+    def new_in(self, text: str) -> str:
+        """What of a text has not been told."""
+        return "".join(sentence for sentence in _sentences(text) if sentence.strip() not in self._told).strip()
+
+
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=\.\s)(?=\S)", text)
 
 
 def _words(error: Exception) -> str:
@@ -80,21 +94,30 @@ def _words(error: Exception) -> str:
     if isinstance(error, InsecureTransportError):
         return "A token goes over https only, and nothing was sent: use an https:// URL."
     if isinstance(error, RequestException) and not isinstance(error, ValueError):
-        what = f"{error.request.method} {error.request.url!s}" if error.request else "The request"
-        return f"{what} failed: {reason(error)}."
+        return f"{_what(error)} failed: {reason(error)}."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
 
 
-def _complain(text: str) -> None:
-    from .terminal import complain
+def _what(error: RequestException) -> str:
+    """Which request: no more of its URL than host and path, and the proxy, as in the messages of requests."""
+    from requests.utils import get_environ_proxies
 
-    complain(text)
+    from .route import proxy_of
+
+    if error.request is None:
+        return "The request"
+    url, proxy = str(error.request.url), None
+    with suppress(ConfigurationError):
+        proxy = proxy_of(url, get_environ_proxies(url))
+    place = re.sub(r"(?<=//)[^/?#]*@|[?#].*", "", url)
+    return f"{error.request.method} {place}{f' through {proxy}' if proxy else ''}"
 
 
 def _forget_output() -> None:
     """Where nobody reads, the interpreter would complain that it cannot flush at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""What the commands of ``gopacs-session`` do. Each takes its options and returns its exit code.
+"""The commands that need credentials, and where they find them. Each takes its options and returns its exit code.
 
 What a command does not need it does not import, so that ``token`` starts fast.
 """
@@ -9,25 +9,20 @@ import json
 import os
 import sys
 from argparse import Namespace
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, BinaryIO
 
-from ..exceptions import ConfigurationError, WrongEnvironmentError
+from .. import environment_variables
+from ..environment_variables import Configuration
+from ..exceptions import ConfigurationError
 from ..session import GopacsSession
-from .credentials import configure
-from .exit_code import ExitCode, of_status
-
-if TYPE_CHECKING:
-    import requests
-
-    from .check import Step
-
-CHUNK = 16384  # bytes
+from .exit_code import ExitCode
 
 
 def token(options: Namespace) -> ExitCode:
     """Print an access token."""
+    from .route import Route
+
     with GopacsSession(**configure(options).arguments) as session:
+        Route.to(session.environment.token_url, session)  # For what is wrong with a proxy's URL.
         answer = session.fetch_token()
     if options.json:
         text = json.dumps({name: value for name, value in answer.items() if name != "refresh_token"}, indent=2)
@@ -45,7 +40,7 @@ def check(options: Namespace) -> ExitCode:
     for step in diagnose(lambda: configure(options)):
         steps.append(step)
         if not options.json:
-            _show(step)
+            step.show()
     code = next((step.code for step in steps if step.code), ExitCode.SUCCESS)
     if options.json:
         report = {"passed": code == ExitCode.SUCCESS, "steps": [step.report() for step in steps]}
@@ -53,79 +48,71 @@ def check(options: Namespace) -> ExitCode:
     return code
 
 
-def _show(step: Step) -> None:
-    from .terminal import Style, Terminal
-
-    terminal = Terminal(sys.stdout)
-    symbol, substitute, style = {
-        True: ("✓", "+", Style.GREEN),
-        False: ("✗", "x", Style.RED),
-        None: ("·", "-", Style.DIM),
-    }[step.passed]
-    terminal.entry(f"{terminal.symbol(symbol, substitute)} {step.name:<13}  ", step.text, [style])
-    if step.advice:
-        terminal.entry(f"{'':13}{terminal.symbol('→', '>')} ", step.advice, [Style.YELLOW])
-
-
 def request(options: Namespace) -> ExitCode:
-    """Send a request, and print the answer's body as it arrives."""
-    arguments = configure(options).arguments
-    with ExitStack() as stack:
-        body = _body(options, stack)
-        output: BinaryIO = stack.enter_context(open(options.output, "wb")) if options.output else sys.stdout.buffer
-        session = stack.enter_context(GopacsSession(**arguments, timeout=options.timeout))
-        response = stack.enter_context(_send(session, options, body))
-        if options.include:
-            _head(response)
-        end = b"\n"
-        for chunk in response.iter_content(CHUNK):
-            output.write(chunk)
-            output.flush()
-            end = chunk[-1:]
-        if end != b"\n" and not options.output and sys.stdout.isatty():
-            output.write(b"\n")  # The shell's prompt is to start a line.
-    return _verdict(session, response)
+    """Send a request, and print the answer's body."""
+    from .request import exchange
+
+    return exchange(options, configure(options).arguments)
 
 
-def _send(session: GopacsSession, options: Namespace, body: bytes | BinaryIO | None) -> requests.Response:
+def configure(options: Namespace) -> Configuration:
+    """The arguments of a session; options win over variables.
+
+    Raises:
+        ConfigurationError: they are incomplete or wrong.
+    """
+    environ, sources, given = dict(os.environ), {}, {}
+    if options.client_id:
+        environ[environment_variables.CLIENT_ID] = options.client_id
+        sources["client_id"] = "--client-id"
+    if options.environment:
+        for name in (environment_variables.TOKEN_URL, environment_variables.API_DOMAINS):
+            environ.pop(name, None)
+        environ[environment_variables.ENVIRONMENT] = options.environment
+        sources["environment"] = "--environment"
+    variables = (environment_variables.CLIENT_SECRET, environment_variables.CLIENT_SECRET_FILE)
+    asked = options.secret_stdin or not any(name in environ for name in variables)
+    typed = asked and sys.stdin is not None and sys.stdin.isatty()
+    if typed or options.secret_stdin:
+        # Whatever else is wrong is told before anyone types a secret.
+        client_id = environment_variables.read(environ, {"client_secret": None}).arguments["client_id"]
+        given["client_secret"] = _prompt(client_id) if typed else _from_stdin()
+        sources["client_secret"] = "the prompt" if typed else "--secret-stdin"
+    found = environment_variables.read(environ, given)
+    return Configuration({**found.arguments, **given}, {**found.sources, **sources})
+
+
+def _prompt(client_id: str) -> str:
+    from getpass import getpass
+
     try:
-        return session.request(options.method, options.url, data=body, headers=dict(options.header), stream=True)
-    except WrongEnvironmentError:
-        raise ConfigurationError(
-            f"{options.url} is of another environment than {session.environment.name}: nothing was sent to it. "
-            "Choose with --environment, or GOPACS_ENVIRONMENT."
-        ) from None
+        secret = getpass(f"Secret of {client_id} (it will not show): ")
+    except EOFError:  # Ctrl-D
+        sys.stderr.write("\n")
+        secret = ""
+    if not secret.strip():
+        raise ConfigurationError("No secret was typed.")
+    return secret
 
 
-def _body(options: Namespace, stack: ExitStack) -> bytes | BinaryIO | None:
-    if options.data in ("-", "@-"):
-        if options.secret_stdin:
-            raise ConfigurationError("Standard input cannot bring both the secret and the body.")
-        # At once, so that it can be sent again if the API refuses the first token.
-        return sys.stdin.buffer.read()
-    if options.data and options.data.startswith("@"):
-        return stack.enter_context(open(options.data[1:], "rb"))
-    return None if options.data is None else os.fsencode(options.data)
+def _from_stdin() -> str:
+    try:
+        secret = standard_input().decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        secret = None  # Raised below, since this exception holds what may be the secret.
+    if secret is None:
+        raise ConfigurationError("--secret-stdin: standard input is not UTF-8 text.")
+    if not secret.strip():
+        raise ConfigurationError("--secret-stdin: standard input is empty.")
+    return secret
 
 
-def _head(response: requests.Response) -> None:
-    from .terminal import Terminal, printable
+def standard_input() -> bytes:
+    """All of it.
 
-    terminal = Terminal(sys.stderr)
-    version = {10: "1.0", 11: "1.1"}.get(response.raw.version, "2")
-    lines = [f"HTTP/{version} {response.status_code} {response.reason}"]
-    lines += [f"{name}: {value}" for name, value in response.raw.headers.items()]
-    for line in [*lines, ""]:
-        terminal.say(printable(line))
-
-
-def _verdict(session: GopacsSession, response: requests.Response) -> ExitCode:
-    from .terminal import complain
-
-    code = of_status(response.status_code)
-    if not session.environment.covers(str(response.url)):
-        complain(f"note: {response.url} is none of {session.environment.name}'s: it was sent no token.")
-    if code != ExitCode.SUCCESS:
-        advice = " gopacs-session check tells the client's roles." if response.status_code == 403 else ""
-        complain(f"the API answered {response.status_code} {response.reason}.{advice}")
-    return code
+    Raises:
+        ConfigurationError: it is closed.
+    """
+    if sys.stdin is None:
+        raise ConfigurationError("Standard input is closed.")
+    return sys.stdin.buffer.read()

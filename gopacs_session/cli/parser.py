@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
+from typing import NoReturn
 
 from .. import __version__
 from ..environments import PRESETS
@@ -28,25 +30,64 @@ COMPLETE_FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"} 
 ONLINE, LOCAL = ".commands", ".local_commands"
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # argparse quotes what it has no use for, which may be a secret in the wrong place.
+        message = re.sub(r"invalid choice: .*(?= \(choose)", "invalid choice", message, flags=re.DOTALL)
+        super().error(re.sub(r"ignored explicit argument .*", "it takes no value", message, flags=re.DOTALL))
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command and its options, of `argv` or else of the process's arguments.
+
+    Raises:
+        SystemExit: ``--help``, ``--version``, or wrong usage, which has been told with the command's own usage.
+    """
+    program = parser()
+    options, rest = program.parse_known_args(argv)
+    command = getattr(options, "parser", program)
+    unknown = [word for word in rest if len(word) > 1 and word[0] == "-"]
+    if unknown:
+        command.error(f"unknown option {re.match('--[^=]*|..', unknown[0])[0]}")  # type: ignore[index]
+    if "words" in options:
+        # argparse gives a positional only what stands before the next option.
+        _method_and_url(options, [*options.words, *rest])
+    elif rest:
+        command.error("there are more arguments than it takes")
+    return options
+
+
+def _method_and_url(options: argparse.Namespace, words: list[str]) -> None:
+    if len(words) > (1 if options.method else 2):
+        options.parser.error("it takes one URL, and a METHOD before it or after -X")
+    has_body = options.data is not None or options.json is not None
+    try:
+        options.method = options.method or _method(words[0] if len(words) > 1 else "POST" if has_body else "GET")
+        options.url = _url(words[-1])
+    except argparse.ArgumentTypeError as error:
+        options.parser.error(str(error))
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and options."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gopacs-session", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw, allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"gopacs-session {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    def add(name: str, module: str, purpose: str) -> argparse.ArgumentParser:
+    def add(name: str, module: str, purpose: str, usage: str | None = None) -> argparse.ArgumentParser:
         command = commands.add_parser(
-            name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", allow_abbrev=False
+            name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", allow_abbrev=False, usage=usage
         )
-        command.set_defaults(module=module, command=name)
+        command.set_defaults(module=module, command=name, parser=command)
         return command
 
     _token(add("token", ONLINE, "print an access token"))
     _check(add("check", ONLINE, "find out why it does not work"))
-    _request(add("request", ONLINE, "send a request that bears a token, and print the answer"))
+    usage = "%(prog)s [options] [METHOD] URL"
+    _request(add("request", ONLINE, "send a request that bears a token, and print the answer", usage))
     _sandbox(add("sandbox", LOCAL, "run a local authorization server and API in the foreground"))
     add("demo", LOCAL, "show a session at work on a sandbox, in half a minute")
     shell = add("completion", LOCAL, "print a script that completes this command's words in a shell")
@@ -79,18 +120,28 @@ def _check(command: argparse.ArgumentParser) -> None:
 
 
 def _request(command: argparse.ArgumentParser) -> None:
-    command.add_argument("method", metavar="METHOD", type=_method, help="GET, POST and the like")
-    command.add_argument("url", metavar="URL", help="an https:// URL; only one of GOPACS's gets the token")
+    command.add_argument(
+        "words", metavar="URL", nargs="+",
+        help="an https:// URL, and only one of GOPACS's gets the token; METHOD is GET, or POST if there is a body",
+    )  # fmt: skip
+    command.add_argument("-X", "--request", dest="method", metavar="METHOD", type=_method, help="the same METHOD")
     command.add_argument(
         "-H", "--header", metavar="'NAME: VALUE'", type=_header, action="append", default=[],
         help="a header, once for each",
     )  # fmt: skip
-    data = command.add_argument(
-        "-d", "--data", metavar="DATA", help="the body: text, @FILE, or - for standard input; -H names its Content-Type"
+    body = command.add_mutually_exclusive_group()
+    text = "the body: text, @FILE, or - for standard input; -H names its Content-Type"
+    data = body.add_argument("-d", "--data", metavar="DATA", help=text)
+    json = body.add_argument(
+        "--json", metavar="DATA", help="the same, with application/json as Content-Type and Accept"
     )
     command.add_argument("-i", "--include", action="store_true", help="print the answer's head, to standard error")
+    command.add_argument(
+        "-v", "--verbose", action="store_true",
+        help="print the heads of the request, without the token, and of the answer, to standard error",
+    )  # fmt: skip
     output = command.add_argument("-o", "--output", metavar="FILE", help="write the answer's body to a file")
-    for action in (data, output):
+    for action in (data, json, output):
         setattr(action, "complete", COMPLETE_FILES)  # noqa: B010 - shtab looks for it
     command.add_argument(
         "--timeout", type=_seconds, default=60.0, metavar="S", help="seconds to wait for the API (default: 60)"
@@ -113,8 +164,14 @@ def _text(text: str) -> str:
 
 def _method(text: str) -> str:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text):  # RFC 9110 section 9.1
-        raise argparse.ArgumentTypeError(f"{text!r} is no method: GET, POST and the like come before the URL")
+        raise argparse.ArgumentTypeError("METHOD is GET, POST or the like, and comes before the URL")
     return text.upper()
+
+
+def _url(text: str) -> str:
+    if not re.match(r"\s*https?://", text, re.IGNORECASE):
+        raise argparse.ArgumentTypeError("URL must begin with https://")
+    return text
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -130,7 +187,7 @@ def _header(text: str) -> tuple[str, str]:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+        raise argparse.ArgumentTypeError("it must be a number from 0 to 65535")
     return int(text)
 
 
@@ -140,5 +197,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0
     if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+        raise argparse.ArgumentTypeError("it must be a positive number of seconds")
     return seconds

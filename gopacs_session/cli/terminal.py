@@ -73,7 +73,8 @@ class Terminal:
 
 def complain(text: str) -> None:
     """Tell the person at the terminal, not the program that reads the output."""
-    Terminal(sys.stderr).entry("gopacs-session: ", text)
+    if sys.stderr is not None:  # It is None where it was closed.
+        Terminal(sys.stderr).entry("gopacs-session: ", text)
 
 
 def printable(text: str) -> str:
