@@ -154,8 +154,11 @@ class _ProxyHandler(socketserver.StreamRequestHandler):
             headers[name] = value
         self.server.connects.append((method, target))
         self.server.authorizations.append(headers.get("Proxy-Authorization"))
-        if self.server.refusal:
-            self.wfile.write(f"HTTP/1.1 {self.server.refusal}\r\nContent-Length: 0\r\n\r\n".encode())
+        refusal = self.server.refusal
+        if self.server.wants_credentials and "Proxy-Authorization" not in headers:
+            refusal = "407 Proxy Authentication Required"
+        if refusal:
+            self.wfile.write(f"HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n".encode())
             return
         host, _, port = target.rpartition(":")
         with socket.create_connection((host, int(port)), 10) as upstream:
@@ -169,33 +172,46 @@ def _pump(one: socket.socket, other: socket.socket) -> None:
     with suppress(OSError):
         while True:
             for source in select.select([one, other], [], [], 10)[0]:
+                target = other if source is one else one
                 data = source.recv(65536)
                 if not data:
                     return
-                (other if source is one else one).sendall(data)
+                target.sendall(data)
+                while isinstance(source, ssl.SSLSocket) and source.pending():  # What select does not see.
+                    target.sendall(source.recv(source.pending()))
 
 
 class Proxy(socketserver.ThreadingTCPServer):
     """An HTTP proxy for CONNECT (RFC 9110 section 9.3.6).
 
+    Args:
+        tls: for a proxy that is spoken to over TLS.
+
     Attributes:
         connects: method and target of each request, in order.
         authorizations: the Proxy-Authorization of the same.
         refusal: status and reason that it answers with; None to do its work.
+        wants_credentials: whether it refuses whoever shows none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.connects: list[tuple[str, str]] = []
         self.authorizations: list[str | None] = []
         self.refusal: str | None = None
+        self.wants_credentials = False
         self.tunnels: list[socket.socket] = []
         super().__init__(("127.0.0.1", 0), _ProxyHandler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server_address[1]}"
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        return self.tls.wrap_socket(connection, server_side=True) if self.tls else connection, address
 
 
 @contextmanager
-def proxying() -> Iterator[Proxy]:
-    with Proxy() as proxy, _serving(proxy):
+def proxying(tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
+    with Proxy(tls) as proxy, _serving(proxy):
         yield proxy
         for tunnel in proxy.tunnels:
             with suppress(OSError):

@@ -7,6 +7,7 @@ import json
 import math
 import socket
 import socketserver
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -291,11 +292,24 @@ class TestTls:
             assert last(environment).text == "unable to get local issuer certificate"
 
     def test_untrusted_through_a_proxy(self, authority: Authority, proxy: Proxy) -> None:
-        """The same through a proxy, which gets its credentials for the one trusted look only."""
+        """The same through a proxy, which gets its credentials for the one trusted look only, also if it wants them."""
         leaf = trustme.CA(organization_name="Inspection Inc").issue_cert("localhost")
         with serving(authority, token(), leaf=leaf) as environment:
-            assert last(environment).details["issuer"] == "Inspection Inc"
-        assert [credentials is None for credentials in proxy.authorizations] == [False, True]
+            assert last(environment).details == {"issuer": "Inspection Inc"}
+            proxy.wants_credentials = True
+            assert last(environment).details == {}
+        assert [credentials is None for credentials in proxy.authorizations] == [False, True] * 2
+
+    def test_through_a_trusted_proxy(self, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Behind a proxy that is spoken to over TLS the server is looked at; nobody untrusted is asked for more."""
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.ca.issue_cert("127.0.0.1").configure_cert(tls)
+        with proxying(tls) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            with serving(authority, dated("soon"), token()) as environment:
+                assert found(environment)["TLS"].details["issuer"]
+            with serving(authority, token(), leaf=trustme.CA().issue_cert("localhost")) as environment:
+                assert last(environment).text == "unable to get local issuer certificate"
 
     def test_untrusted_proxy(self, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
         """An untrusted certificate of the proxy itself is told as such, and nothing is sent to it, ever."""

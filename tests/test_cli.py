@@ -259,6 +259,8 @@ class TestHelp:
             (["check", "--environment", "s3cret"], "check", "invalid choice (choose from"),
             (["request", "https://x.example", "-u", "s3cret"], "request", "unknown option -u"),
             (["request", "GET", "s3cret"], "request", "URL must begin with https://"),
+            (["request", "https://s3cret@[::1"], "request", "URL names no host"),
+            (["request", "https://s3cret@x:99999/"], "request", "URL names no host"),
             (["request", "s3cret (x)", "https://x.example"], "request", "METHOD is GET, POST or the like"),
             (["request", "https://x.example", "-H", "s3cret"], "request", "it must look like"),
             (["request", "https://x.example", "--timeout", "s3cret"], "request", "a positive number of seconds"),
@@ -629,8 +631,9 @@ class TestRequest:
         with socket.socket() as bound:
             bound.bind(("localhost", 0))
             url = f"https://localhost:{bound.getsockname()[1]}/"
-            assert main(["request", "GET", url]) == ExitCode.API_UNAVAILABLE
-        assert complaint(capsys) == f"gopacs-session: GET {url} failed: Connection refused.\n"
+            assert main(["request", "-v", url]) == ExitCode.API_UNAVAILABLE
+        first, *_, last = complaint(capsys).splitlines()
+        assert (first, last) == (f"> GET {url}", f"gopacs-session: GET {url} failed: Connection refused.")
 
     def test_through_a_proxy(self, configured: Sandbox, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
         """If it goes through a proxy, that is named, without its password."""

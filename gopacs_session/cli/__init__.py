@@ -118,6 +118,5 @@ def _what(error: RequestException) -> str:
 def _forget_output() -> None:
     """Where nobody reads, the interpreter would complain that it cannot flush at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            os.dup2(nowhere, stream.fileno())
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        os.dup2(nowhere, stream.fileno())

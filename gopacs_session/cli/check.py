@@ -62,11 +62,11 @@ def _steps(session: GopacsSession, connection: Connection) -> Iterator[Step]:
         token = session.fetch_token()
     except TokenRequestError as error:
         yield _refusal(session, error)
-        return
-    yield Step("credentials", True, f"accepted, in {perf_counter() - started:.2f} s")
-    seconds = token["expires_in"]
-    yield Step("token", True, f"lives {seconds:g} s", details={"expires_in": seconds})
-    yield _client(token["access_token"])
+    else:
+        yield Step("credentials", True, f"accepted, in {perf_counter() - started:.2f} s")
+        seconds = token["expires_in"]
+        yield Step("token", True, f"lives {seconds:g} s", details={"expires_in": seconds})
+        yield _client(token["access_token"])
 
 
 def _configuration(session: GopacsSession, configuration: Configuration) -> Step:

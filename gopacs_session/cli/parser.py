@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from .. import __version__
 from ..environments import PRESETS
@@ -171,7 +173,11 @@ def _method(text: str) -> str:
 def _url(text: str) -> str:
     if not re.match(r"\s*https?://", text, re.IGNORECASE):
         raise argparse.ArgumentTypeError("URL must begin with https://")
-    return text
+    with suppress(ValueError):
+        parts = urlsplit(text.strip())
+        if parts.hostname and parts.port != 0:  # Some ports that can't be are only found when they are asked for.
+            return text
+    raise argparse.ArgumentTypeError("URL names no host and port")
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -101,7 +101,7 @@ def _print(response: requests.Response, output: BinaryIO, on_terminal: bool) -> 
     for chunk in _indented(response) if on_terminal else response.iter_content(CHUNK):
         output.write(chunk)
         output.flush()
-        end = chunk[-1:]
+        end = chunk[-1:] or end
     if end != b"\n" and on_terminal:
         output.write(b"\n")  # The shell's prompt is to start a line.
 
