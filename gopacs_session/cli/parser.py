@@ -79,17 +79,16 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gopacs-session {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    def add(name: str, module: str, purpose: str, usage: str | None = None) -> argparse.ArgumentParser:
+    def add(name: str, module: str, purpose: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
-            name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", allow_abbrev=False, usage=usage
+            name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", allow_abbrev=False
         )
         command.set_defaults(module=module, command=name, parser=command)
         return command
 
     _token(add("token", ONLINE, "print an access token"))
     _check(add("check", ONLINE, "find out why it does not work"))
-    usage = "%(prog)s [options] [METHOD] URL"
-    _request(add("request", ONLINE, "send a request that bears a token, and print the answer", usage))
+    _request(add("request", ONLINE, "send a request that bears a token, and print the answer"))
     _sandbox(add("sandbox", LOCAL, "run a local authorization server and API in the foreground"))
     add("demo", LOCAL, "show a session at work on a sandbox, in half a minute")
     shell = add("completion", LOCAL, "print a script that completes this command's words in a shell")
@@ -104,9 +103,8 @@ def _add_credentials(command: argparse.ArgumentParser) -> None:
     group.add_argument("--client-id", metavar="NAME", type=_text, help="the API client's name")
     names = [environment.name for environment in PRESETS]
     group.add_argument("--environment", type=str.lower, choices=names, help="which GOPACS")
-    group.add_argument(
-        "--secret-stdin", action="store_true", help="read the secret from standard input; a terminal asks for it"
-    )
+    text = "read the secret from standard input; a terminal asks for it"
+    group.add_argument("--secret-stdin", action="store_true", help=text)
 
 
 def _token(command: argparse.ArgumentParser) -> None:
@@ -122,15 +120,12 @@ def _check(command: argparse.ArgumentParser) -> None:
 
 
 def _request(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "words", metavar="URL", nargs="+",
-        help="an https:// URL, and only one of GOPACS's gets the token; METHOD is GET, or POST if there is a body",
-    )  # fmt: skip
+    command.usage = "%(prog)s [options] [METHOD] URL"
+    text = "an https:// URL, and only one of GOPACS's gets the token; METHOD is GET, or POST if there is a body"
+    command.add_argument("words", metavar="URL", nargs="+", help=text)
     command.add_argument("-X", "--request", dest="method", metavar="METHOD", type=_method, help="the same METHOD")
-    command.add_argument(
-        "-H", "--header", metavar="'NAME: VALUE'", type=_header, action="append", default=[],
-        help="a header, once for each",
-    )  # fmt: skip
+    header = command.add_argument("-H", "--header", metavar="'NAME: VALUE'", type=_header, action="append", default=[])
+    header.help = "a header, once for each"
     body = command.add_mutually_exclusive_group()
     text = "the body: text, @FILE, or - for standard input; -H names its Content-Type"
     data = body.add_argument("-d", "--data", metavar="DATA", help=text)
@@ -138,16 +133,13 @@ def _request(command: argparse.ArgumentParser) -> None:
         "--json", metavar="DATA", help="the same, with application/json as Content-Type and Accept"
     )
     command.add_argument("-i", "--include", action="store_true", help="print the answer's head, to standard error")
-    command.add_argument(
-        "-v", "--verbose", action="store_true",
-        help="print the heads of the request, without the token, and of the answer, to standard error",
-    )  # fmt: skip
+    text = "print the heads of the request, without the token, and of the answer, to standard error"
+    command.add_argument("-v", "--verbose", action="store_true", help=text)
     output = command.add_argument("-o", "--output", metavar="FILE", help="write the answer's body to a file")
     for action in (data, json, output):
         setattr(action, "complete", COMPLETE_FILES)  # noqa: B010 - shtab looks for it
-    command.add_argument(
-        "--timeout", type=_seconds, default=60.0, metavar="S", help="seconds to wait for the API (default: 60)"
-    )
+    text = "seconds to wait for the API (default: 60)"
+    command.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help=text)
     _add_credentials(command)
 
 
