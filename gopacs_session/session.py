@@ -155,9 +155,11 @@ class GopacsSession(OAuth2Session):
         return super().prepare_request(request)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """As in requests, with the session's timeout where none is named."""
+        """As in requests, with the session's timeout and the environment's `ca_bundle` where none is named."""
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
+        if kwargs.get("verify", self.verify) is True:  # As in a prepared request, or one that was redirected here.
+            kwargs["verify"] = self._ca_bundle(str(request.url)) or True
         response = super().send(request, **kwargs)
         for earlier in response.history:
             hide_token(earlier)
@@ -178,10 +180,12 @@ class GopacsSession(OAuth2Session):
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         """As in requests; for the environment's hosts, its `ca_bundle` stands in place of what requests trusts."""
-        ca_bundle = self.environment.ca_bundle
-        if ca_bundle and verify in (None, True) and self.verify is True and self.environment.serves(url):
-            verify = ca_bundle
+        if verify in (None, True):
+            verify = self._ca_bundle(url) or verify
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
+    def _ca_bundle(self, url: str) -> str | None:
+        return self.environment.ca_bundle if self.verify is True and self.environment.serves(url) else None
 
     def _token_auth(self) -> TokenAuth:
         # get_adapter is looked up when it is called: requests-mock replaces it while a request is under way.
