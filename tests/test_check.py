@@ -130,6 +130,12 @@ class TestConfiguration:
 
 
 class TestNetwork:
+    @pytest.fixture
+    def sandbox(self, sandbox: Sandbox) -> Sandbox:
+        """A sandbox whose environment names no CA."""
+        sandbox.environment = replace(sandbox.environment, ca_bundle=None)
+        return sandbox
+
     def test_direct(self, authority: Authority, sandbox: Sandbox) -> None:
         """Without a proxy that is said; the CA bundle in use is named with the variable that chose it."""
         step = found(sandbox.environment)["network"]

@@ -805,6 +805,7 @@ class TestCheck:
 
     def test_failure(self, configured: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
         """A step that fails has a cross and an advice, and its exit code is the command's."""
+        monkeypatch.delenv("GOPACS_CA_BUNDLE")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
         assert main(["check"]) == ExitCode.CONFIGURATION
         out = capsys.readouterr().out

@@ -486,14 +486,15 @@ def test_an_environments_ca_bundle_is_trusted_for_its_hosts_only(
     """ca_bundle beats REQUESTS_CA_BUNDLE for token endpoint and API; other hosts and verify= are as in requests."""
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "company.pem"))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "company.pem"))
-    environment = replace(sandbox.environment, ca_bundle=sandbox.ca_file)
-    with GopacsSession(sandbox.client_id, sandbox.client_secret, environment) as session:
+    with GopacsSession(sandbox.client_id, sandbox.client_secret, sandbox.environment) as session:
         assert session.get(sandbox.api_url).status_code == 200
+        prepared = session.prepare_request(requests.Request("GET", sandbox.api_url))
+        assert session.send(prepared).status_code == 200
         with pytest.raises(requests.exceptions.SSLError):
             session.get(sandbox.api_url.replace("localhost", "127.0.0.1"))
         with pytest.raises(requests.exceptions.SSLError):
             session.get(sandbox.api_url, verify=str(tmp_path / "company.pem"))
-    assert len(sandbox.token_requests) == len(sandbox.api_requests) == 1
+    assert (len(sandbox.token_requests), len(sandbox.api_requests)) == (1, 2)
 
 
 def test_an_ipv6_address_is_a_host(tmp_path: Path) -> None:
@@ -587,6 +588,7 @@ def test_a_look_alike_gets_the_plain_request(sandbox: Sandbox, own: Environment 
     """To a look-alike the session sends what requests.Session would, netrc included, or refuses it as that does."""
     Path(os.environ["NETRC"]).write_text("machine evilgopacs-services.eu login user password from-netrc\n")
     with client(own) if own else sandbox.session() as session, requests.Session() as plain:
+        session.trust_env = True
         session.token = {"access_token": "never-to-leave", "expires_in": 300}
         ours, theirs = recorded(session), recorded(plain)
         for authority in FOREIGN_NAMES + PARSER_TRICKS:

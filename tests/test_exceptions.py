@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,7 +146,7 @@ def test_an_error_crosses_threads(sandbox: Sandbox) -> None:
 def test_messages_say_what_failed_and_where(sandbox: Sandbox, status: int, answer: Any, says: list[str]) -> None:
     """A message names the failure and the environment, and says where to look."""
     sandbox.answer_next_token_requests(3, status, body=answer)
-    environment = Environment("a place of its own", sandbox.environment.token_url, ("localhost",))
+    environment = replace(sandbox.environment, name="a place of its own")
     with sandbox.session(environment=environment) as session, pytest.raises(TokenRequestError) as failure:
         session.get(sandbox.api_url)
     assert_says(failure.value, ["No access token", "a place of its own", *says])

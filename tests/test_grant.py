@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from itertools import repeat
@@ -89,6 +90,7 @@ def test_a_token_costs_one_form_post(sandbox: Sandbox, session: GopacsSession) -
 def test_nothing_of_the_users_goes_with_it(sandbox: Sandbox, session: GopacsSession) -> None:
     """The params, headers, cookies, auth and hooks of session and call, and netrc, stay out of the token request."""
     Path(os.environ["NETRC"]).write_text("machine localhost login users-own password users-own\n")
+    session.trust_env = True
     seen: list[str | None] = []
 
     def hook(response: requests.Response, **_: Any) -> None:
@@ -183,7 +185,8 @@ class Recording(HTTPAdapter):
 @pytest.fixture
 def bare(sandbox: Sandbox) -> Iterator[GopacsSession]:
     """A session that doesn't know the sandbox's certificate yet."""
-    with GopacsSession(sandbox.client_id, sandbox.client_secret, sandbox.environment) as bare:
+    environment = replace(sandbox.environment, ca_bundle=None)
+    with GopacsSession(sandbox.client_id, sandbox.client_secret, environment) as bare:
         yield bare
 
 
@@ -638,7 +641,8 @@ def test_other_refusals(
 
 def test_a_wrong_realm_is_told(sandbox: Sandbox) -> None:
     """A token_url that leads to an unknown realm is a TokenRequestError with Keycloak's own words."""
-    environment = Environment("own", sandbox.environment.token_url.replace("/gopacs/", "/other/"), ("localhost",))
+    wrong = sandbox.environment.token_url.replace("/gopacs/", "/other/")
+    environment = replace(sandbox.environment, token_url=wrong)
     with sandbox.session(environment=environment) as session, pytest.raises(TokenRequestError) as refusal:
         session.get(sandbox.api_url)
     assert (refusal.value.status_code, refusal.value.error) == (404, "Realm does not exist")

@@ -32,6 +32,20 @@ def netrc(request: pytest.FixtureRequest, clean_environment: None) -> None:
         Path(os.environ["NETRC"]).write_text("machine localhost login netrc-user password netrc-password\n")
 
 
+@pytest.fixture
+def sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox whose sessions read netrc."""
+    make = sandbox.session
+
+    def session(**options: Any) -> GopacsSession:
+        session = make(**options)
+        session.trust_env = True
+        return session
+
+    monkeypatch.setattr(sandbox, "session", session)
+    return sandbox
+
+
 def form(exchange: Exchange) -> dict[str, str]:
     return dict(parse_qsl(exchange.body.decode(), keep_blank_values=True, strict_parsing=True))
 

@@ -6,6 +6,7 @@ import http.server
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ def test_the_token_is_dropped_when_a_redirect_leaves(sandbox: Sandbox, other: Sa
     write_netrc("127.0.0.1", "localhost")
     sandbox.answer_next_api_requests(1, status, headers={"Location": foreign(other)})
     with sandbox.session() as session:
+        session.trust_env = True
         trusting(other, session).get(f"{sandbox.api_url}/participants")
     assert sandbox.api_requests[0].token_number == 1
     assert [exchange.authorization for exchange in other.api_requests] == [None]
@@ -59,6 +61,7 @@ def test_the_token_is_kept_between_the_environments_hosts(sandbox: Sandbox, othe
     sandbox.answer_next_api_requests(1, status, headers={"Location": f"{other.api_url}/moved"})
     other.answer_next_api_requests(1, 200)
     with sandbox.session() as session:
+        session.trust_env = True
         other.trust(session)
         session.get(f"{sandbox.api_url}/participants")
         bore_the_token = [exchange.authorization == f"Bearer {session.access_token}" for exchange in other.api_requests]
@@ -80,6 +83,7 @@ def test_a_token_dropped_on_the_way_does_not_come_back(sandbox: Sandbox, other: 
     sandbox.answer_next_api_requests(1, 302, headers={"Location": foreign(other)})
     other.answer_next_api_requests(1, 302, headers={"Location": f"{sandbox.api_url}/back"})
     with sandbox.session() as session:
+        session.trust_env = True
         answer = trusting(other, session).get(f"{sandbox.api_url}/participants")
     assert answer.status_code == 401
     assert [exchange.authorization is None for exchange in sandbox.api_requests] == [False, True]
@@ -129,6 +133,7 @@ def test_a_redirect_to_http_bears_nothing(sandbox: Sandbox, plain_http: http.ser
     write_netrc("localhost", "127.0.0.1")
     sandbox.answer_next_api_requests(1, 302, headers={"Location": f"http://{host}:{plain_http.server_port}/"})
     with sandbox.session() as session:
+        session.trust_env = True
         assert session.get(f"{sandbox.api_url}/participants").status_code == 200
     assert PlainHttp.seen == [None]
 
@@ -152,6 +157,7 @@ def test_a_foreign_host_gets_netrcs_credentials(sandbox: Sandbox, other: Sandbox
     """A request to a foreign host is the plain one, netrc included, and fetches no token."""
     write_netrc("127.0.0.1")
     with sandbox.session() as session:
+        session.trust_env = True
         trusting(other, session).get(foreign(other))
         session.trust_env = False
         session.get(foreign(other))
@@ -199,6 +205,7 @@ def test_netrc_and_credentials_in_the_url_give_way_to_the_token(sandbox: Sandbox
     """On the environment's hosts the token is what goes out, whatever netrc and the URL say."""
     write_netrc("localhost")
     with sandbox.session() as session:
+        session.trust_env = True
         session.mount("https://", session.get_adapter(f"{sandbox.api_url}/"))
         session.get(f"{sandbox.api_url}/participants").raise_for_status()
         session.get(f"{sandbox.api_url}/participants".replace("//", "//user:password@")).raise_for_status()
@@ -207,7 +214,7 @@ def test_netrc_and_credentials_in_the_url_give_way_to_the_token(sandbox: Sandbox
 
 def test_a_session_of_several_domains_covers_each(sandbox: Sandbox, other: Sandbox) -> None:
     """An environment may name several domains, and its token goes to each of them."""
-    both = Environment("both", sandbox.environment.token_url, ("localhost", "127.0.0.1"))
+    both = replace(sandbox.environment, api_domains=("localhost", "127.0.0.1"))
     other.answer_next_api_requests(1, 200)
     with sandbox.session(environment=both) as session:
         trusting(other, session).get(foreign(other))

@@ -20,7 +20,9 @@ from typing import Any
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 from support import at_once
+from urllib3 import Retry
 
 import gopacs_session.sandbox.realm
 from gopacs_session import ConfigurationError
@@ -689,13 +691,32 @@ class TestSession:
 
     @pytest.mark.usefixtures("hostile")
     def test_settings_of_the_user_do_not_matter(self, sandbox: Sandbox) -> None:
-        """Proxies, CA bundles and netrc entries of the user neither divert a session nor break it."""
+        """Proxies, CA bundles and netrc entries of the machine neither divert a session nor break it."""
         with sandbox.session() as session:
-            session.proxies = {"https": "http://127.0.0.1:9"}
-            session.verify = False
             assert session.get(sandbox.api_url).status_code == 200
-            assert session.get(sandbox.api_url, verify="/missing").status_code == 200
-        assert sandbox.token_requests[0].authorization is None
+            assert session.get(sandbox.api_url, withhold_token=True).status_code == 401
+        assert [exchange.authorization is None for exchange in sandbox.api_requests] == [False, True]
+
+    def test_what_is_set_on_the_session_matters(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        """Proxies and verify of the session itself count, as with any session."""
+        with sandbox.session() as session:
+            session.fetch_token()
+            session.proxies = {"https": "http://127.0.0.1:9"}
+            with pytest.raises(requests.exceptions.ProxyError):
+                session.get(sandbox.api_url)
+            session.proxies = {}
+            session.verify = str(tmp_path / "missing.pem")
+            with pytest.raises(OSError, match=r"missing\.pem"):
+                session.get(sandbox.api_url)
+
+    def test_an_adapter_that_retries(self, sandbox: Sandbox) -> None:
+        """Planned answers meet the adapters that a program mounts: two of 503, and the third try succeeds."""
+        sandbox.answer_next_api_requests(2, 503)
+        with sandbox.session() as session:
+            retry = Retry(2, backoff_factor=0, status_forcelist=[503])
+            session.mount("https://", HTTPAdapter(max_retries=retry))
+            assert session.get(sandbox.api_url).status_code == 200
+        assert [exchange.status for exchange in sandbox.api_requests] == [503, 503, 200]
 
     @pytest.mark.usefixtures("hostile")
     def test_trust_any_session(self, sandbox: Sandbox, ask: Any) -> None:
@@ -704,8 +725,9 @@ class TestSession:
 
     def test_trust_is_for_this_sandbox_only(self, sandbox: Sandbox) -> None:
         """Any other host is reached and trusted as it was before."""
-        with sandbox.session() as session:
+        with requests.Session() as session:
             before = session.get_adapter("https://localhost/")
+            sandbox.trust(session)
             assert session.get_adapter(f"{sandbox.api_url}0/") is before
             assert session.get_adapter(f"{sandbox.api_url}/x") is not before
 
@@ -713,6 +735,9 @@ class TestSession:
         """A session that went to another process still trusts the sandbox."""
         with sandbox.session() as session, pickle.loads(pickle.dumps(session)) as copied:
             assert copied.get(sandbox.api_url).status_code == 200
+        with requests.Session() as plain:
+            sandbox.trust(plain)
+            assert pickle.loads(pickle.dumps(plain)).get(sandbox.api_url).status_code == 401
 
     def test_http_client(self, sandbox: Sandbox) -> None:
         """The CA file serves clients of any kind, under localhost and 127.0.0.1."""

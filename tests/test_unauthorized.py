@@ -158,7 +158,7 @@ def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, session: Gop
 
         def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
             self.sent.append((str(request.url), options))
-            return inner.send(request, **{**options, "cert": None})
+            return inner.send(request, **{**options, "cert": None, "proxies": {}})
 
         def close(self) -> None:
             inner.close()

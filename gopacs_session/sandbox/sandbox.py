@@ -99,7 +99,9 @@ class Sandbox(Realm):
             stack.callback(self._server.close)
             self.ca_file = stack.enter_context(ca.cert_pem.tempfile())
             self.api_url = f"https://localhost:{self._server.server_address[1]}"
-            self.environment = Environment("sandbox", f"{self.api_url}{TOKEN_PATH}", ("localhost",))
+            self.environment = Environment(
+                "sandbox", f"{self.api_url}{TOKEN_PATH}", ("localhost",), ca_bundle=self.ca_file
+            )
             self._running = stack.pop_all()
         return self
 
@@ -132,14 +134,17 @@ class Sandbox(Realm):
         return answer
 
     def session(self, **options: Any) -> GopacsSession:
-        """A session with this client's credentials, to which the user's proxies, CA bundles and netrc do not matter.
+        """A session with this client's credentials, whose `trust_env` is off.
+
+        So proxies, CA bundles and netrc of the machine do not matter. What is set on the session itself does, as ever:
+        adapters, ``proxies``, ``verify``.
 
         Args:
             options: of :class:`~gopacs_session.GopacsSession`; they win over the sandbox's.
         """
         own = {"client_id": self.client_id, "client_secret": self.client_secret, "environment": self.environment}
         session = GopacsSession(**{**own, **options})
-        self.trust(session)
+        session.trust_env = False
         return session
 
     def trust(self, session: requests.Session) -> None:
