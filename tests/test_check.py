@@ -131,9 +131,10 @@ class TestConfiguration:
 
 class TestNetwork:
     @pytest.fixture
-    def sandbox(self, sandbox: Sandbox) -> Sandbox:
+    def sandbox(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
         """A sandbox whose environment names no CA."""
-        sandbox.environment = replace(sandbox.environment, ca_bundle=None)
+        monkeypatch.setattr(Sandbox, "ca_file", sandbox.ca_file)
+        monkeypatch.setattr(Sandbox, "environment", replace(sandbox.environment, ca_bundle=None))
         return sandbox
 
     def test_direct(self, authority: Authority, sandbox: Sandbox) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import math
 import os
 import pickle
@@ -14,16 +13,18 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from contract import INVALID_TOKEN, AuthorizationServer, ProtectedResourceContract, TokenEndpointContract
 from requests.adapters import HTTPAdapter
 from support import at_once
 from urllib3 import Retry
 
+import gopacs_session.sandbox.body
 import gopacs_session.sandbox.realm
 from gopacs_session import ConfigurationError
 from gopacs_session.sandbox import Exchange, Sandbox
@@ -31,29 +32,43 @@ from gopacs_session.sandbox import Exchange, Sandbox
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 CHECKOUT = Path(__file__).parent.parent
 TOKEN_PATH = "/realms/gopacs/protocol/openid-connect/token"
-BAD_CREDENTIALS = "Invalid client or Invalid client credentials"
-NO_ACCOUNT = "Client not enabled to retrieve service account"
-INVALID_TOKEN = 'Bearer realm="gopacs", error="invalid_token", error_description="Token verification failed"'
+
+CLIENTS: dict[str, dict[str, Any]] = {
+    # What makes the sandbox's one client such a client of the contract.
+    "ordinary": {},
+    "disabled": {"client_enabled": False},
+    "no-service-account": {"service_account_enabled": False},
+    "short-lived": {"token_lifetime": 3},
+    "refresh-tokens": {"refresh_tokens": True},
+    "odd-secret": {"client_secret": "+/%&= ü€"},
+}
 
 
 @pytest.fixture
-def plain(sandbox: Sandbox) -> Iterator[requests.Session]:
+def authorization_server(sandbox: Sandbox) -> Iterator[AuthorizationServer]:
+    def credentials(client: str) -> dict[str, str]:
+        for name, value in CLIENTS[client].items():
+            setattr(sandbox, name, value)
+        return {"client_id": sandbox.client_id, "client_secret": sandbox.client_secret}
+
+    with requests.Session() as plain:
+        sandbox.trust(plain)
+        plain.trust_env = False
+        yield AuthorizationServer(
+            sandbox.environment.token_url, f"{sandbox.api_url}/messages", plain, credentials, sandbox.revoke_tokens
+        )
+
+
+@pytest.fixture
+def plain(authorization_server: AuthorizationServer) -> requests.Session:
     """A session of requests, without any of our own judgement."""
-    with requests.Session() as session:
-        sandbox.trust(session)
-        yield session
+    return authorization_server.http
 
 
 @pytest.fixture
-def ask(sandbox: Sandbox, plain: requests.Session) -> Any:
-    """Send a good token request, but for the fields and options given; a field of None is left out."""
-
-    def ask(headers: dict[str, str] | None = None, **fields: Any) -> requests.Response:
-        form = {"client_id": sandbox.client_id, "client_secret": sandbox.client_secret}
-        form |= {"grant_type": "client_credentials", **fields}
-        return plain.post(sandbox.environment.token_url, data=form, headers=headers)
-
-    return ask
+def ask(authorization_server: AuthorizationServer) -> Callable[..., requests.Response]:
+    """Send a good token request, but for the fields and options given."""
+    return authorization_server.ask
 
 
 @pytest.fixture
@@ -79,146 +94,13 @@ def port_of(sandbox: Sandbox) -> int:
     return int(sandbox.api_url.rpartition(":")[2])
 
 
-class TestTokenEndpoint:
-    def test_answers_as_keycloak(self, ask: Any) -> None:
-        """A token answer has the fields of Keycloak's, in its order, with an expires_in that is an integer."""
-        response = ask()
-        assert response.status_code == 200
-        answer = response.json()
-        assert list(answer) == [
-            "access_token", "expires_in", "refresh_expires_in", "token_type", "not-before-policy", "scope",
-        ]  # fmt: skip
-        assert '"expires_in":300,"refresh_expires_in":0,"token_type":"Bearer","not-before-policy":0' in response.text
-        assert answer["scope"] == "profile email"
-        assert response.headers["Content-Type"] == "application/json"
-        assert response.headers["Cache-Control"] == "no-store"
-        assert response.headers["Pragma"] == "no-cache"
-
-    def test_token_can_be_decoded(self, sandbox: Sandbox, ask: Any) -> None:
-        """A token is a JWT with Keycloak's claims, and no two are alike."""
-        sandbox.token_lifetime = 60
-        tokens = [ask().json()["access_token"] for _ in range(2)]
-        header, claims, signature = (base64.urlsafe_b64decode(part + "==") for part in tokens[0].split("."))
-        assert json.loads(header) == {"alg": "RS256", "typ": "JWT"}
-        decoded = json.loads(claims)
-        assert decoded["exp"] - decoded["iat"] == 60
-        assert abs(decoded["iat"] - time.time()) < 5
-        assert decoded["iss"] == f"{sandbox.api_url}/realms/gopacs"
-        assert decoded["azp"] == decoded["client_id"] == "sandbox"
-        assert decoded["preferred_username"] == "service-account-sandbox"
-        assert "trading-company" in decoded["realm_access"]["roles"]
-        assert len(signature) == 256
-        assert tokens[0] != tokens[1]
-
-    @pytest.mark.parametrize(
-        ("fields", "status", "error", "description"),
-        [
-            ({"client_secret": "wrong"}, 401, "unauthorized_client", BAD_CREDENTIALS),
-            ({"client_secret": ""}, 401, "unauthorized_client", BAD_CREDENTIALS),
-            ({"client_secret": None}, 401, "unauthorized_client", BAD_CREDENTIALS),
-            ({"client_secret": b"\xfc"}, 401, "unauthorized_client", BAD_CREDENTIALS),
-            ({"client_secret": ["wrong", "sandbox"]}, 401, "unauthorized_client", BAD_CREDENTIALS),
-            ({"client_id": "nobody"}, 401, "invalid_client", BAD_CREDENTIALS),
-            ({"client_id": "SANDBOX"}, 401, "invalid_client", BAD_CREDENTIALS),
-            ({"client_id": None}, 401, "invalid_client", BAD_CREDENTIALS),
-            ({"grant_type": None}, 400, "invalid_request", "Missing form parameter: grant_type"),
-            ({"grant_type": None, "client_secret": "x"}, 400, "invalid_request", "Missing form parameter: grant_type"),
-            ({"grant_type": ""}, 400, "unsupported_grant_type", "Unsupported grant_type"),
-            ({"grant_type": "magic", "client_id": "x"}, 400, "unsupported_grant_type", "Unsupported grant_type"),
-            ({"client_id": ["sandbox"] * 2}, 400, "invalid_request", "duplicated parameter"),
-            ({"grant_type": ["client_credentials"] * 2}, 400, "invalid_request", "duplicated parameter"),
-            ({"unheard_of": ["1", "2"]}, 400, "invalid_request", "duplicated parameter"),
-            ({"scope": "email nonsense"}, 400, "invalid_scope", "Invalid scopes: email nonsense"),
-            ({"scope": ""}, 400, "invalid_scope", "Invalid scopes: "),
-        ],
-    )
-    def test_refuses_as_keycloak(self, ask: Any, fields: Any, status: int, error: str, description: str) -> None:
-        """What is wrong with a token request is told with Keycloak's status, error and words, and no challenge."""
-        response = ask(**fields)
-        assert (response.status_code, response.json()) == (status, {"error": error, "error_description": description})
-        assert response.headers["Cache-Control"] == "no-store"
-        assert "WWW-Authenticate" not in response.headers
-
-    @pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
-    def test_reads_forms_only(self, sandbox: Sandbox, plain: requests.Session, content_type: str | None) -> None:
-        """A form that is not called one, or that stands in the query, is not read."""
-        form = f"client_id=sandbox&client_secret={sandbox.client_secret}&grant_type=client_credentials"
-        response = plain.post(
-            f"{sandbox.environment.token_url}?{form}", data=form.encode(), headers={"Content-Type": content_type}
-        )
-        assert response.json()["error_description"] == "Missing form parameter: grant_type"
-
-    def test_content_type_may_name_a_charset(self, ask: Any) -> None:
-        """A charset behind the content type of the form does no harm."""
-        assert ask(headers={"Content-Type": "application/x-www-form-urlencoded;charset=UTF-8"}).status_code == 200
-
-    @pytest.mark.parametrize("secret", ["+/%&= ü€", "%2B", "a b+c", "=", "&client_id=x"])
-    def test_secrets_arrive_intact(self, sandbox: Sandbox, ask: Any, secret: str) -> None:
-        """A secret of any characters is accepted if, and only if, it was encoded well."""
-        sandbox.client_secret = secret
-        assert ask().status_code == 200
-        assert ask(client_secret=f"{secret}x").status_code == 401
-
-    def test_rotated_secret(self, sandbox: Sandbox, ask: Any) -> None:
-        """After a rotation the new secret is accepted, and the old one is not."""
-        old, sandbox.client_secret = sandbox.client_secret, "new"
-        assert ask().status_code == 200
-        assert ask(client_secret=old).status_code == 401
-
-    def test_disabled_client(self, sandbox: Sandbox, ask: Any) -> None:
-        """A disabled client is answered as an unknown one, whatever its secret."""
-        sandbox.client_enabled = False
-        for secret in sandbox.client_secret, "wrong":
-            response = ask(client_secret=secret)
-            assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
-
-    def test_client_without_service_account(self, sandbox: Sandbox, ask: Any) -> None:
-        """A client whose service account is switched off is told so, if it knows its secret."""
-        sandbox.service_account_enabled = False
-        response = ask()
-        assert response.status_code == 401
-        assert response.json() == {"error": "unauthorized_client", "error_description": NO_ACCOUNT}
-        assert ask(client_secret="wrong").json()["error_description"] == BAD_CREDENTIALS
-
-    def test_scope_of_the_answer(self, ask: Any) -> None:
-        """The scope of the answer holds Keycloak's default scopes, so that it may differ from the one asked for."""
-        assert ask(scope="email").json()["scope"] == "profile email"
-        assert ask(scope="openid").json()["scope"] == "openid profile email"
-
-    def test_refresh_tokens(self, sandbox: Sandbox, ask: Any) -> None:
-        """With refresh tokens switched on, the answer has all that the sample in GOPACS's manual has."""
-        sandbox.refresh_tokens = True
-        answer = ask().json()
-        assert answer["refresh_token"].count(".") == 2
-        assert (answer["refresh_expires_in"], answer["token_type"]) == (1800, "Bearer")
-        assert len(answer["session_state"]) == 24
+class TestTokenEndpoint(TokenEndpointContract):
+    """The sandbox answers as Keycloak does, which is held to the same contract in tests/keycloak; and:"""
 
     def test_lifetime_of_a_fraction(self, sandbox: Sandbox, ask: Any) -> None:
         """A lifetime that is no whole number of seconds is told as it is."""
         sandbox.token_lifetime = 0.5
         assert ask().json()["expires_in"] == 0.5
-
-    @pytest.mark.parametrize(
-        ("method", "path", "status", "error"),
-        [
-            ("GET", f"{TOKEN_PATH}?grant_type=client_credentials", 405, "HTTP 405 Method Not Allowed"),
-            ("PUT", TOKEN_PATH, 405, "HTTP 405 Method Not Allowed"),
-            ("POST", "/realms/gopacs/token", 404, "HTTP 404 Not Found"),
-            ("POST", "/realms/gopac/protocol/openid-connect/token", 404, "Realm does not exist"),
-        ],
-    )
-    def test_wrong_place(
-        self, sandbox: Sandbox, plain: requests.Session, method: str, path: str, status: int, error: str
-    ) -> None:
-        """A wrong method is a 405 and a wrong path a 404, in JSON, or in HTML for those who would take that."""
-        response = plain.request(method, sandbox.api_url + path)
-        assert (response.status_code, response.json()) == (status, {"error": error})
-        assert "Cache-Control" not in response.headers
-        accept = "application/json, text/html;q=0.5"
-        response = plain.request(method, sandbox.api_url + path, headers={"Accept": accept})
-        assert response.status_code == status
-        assert response.headers["Content-Type"] == "text/html;charset=utf-8"
-        assert response.text.startswith("<!DOCTYPE html>")
 
     def test_garbled_credentials_in_the_header(self, ask: Any) -> None:
         """What is no base64 gives no credentials, and so does another scheme."""
@@ -226,23 +108,9 @@ class TestTokenEndpoint:
             headers = {"Authorization": authorization.encode("latin-1")}
             assert ask(headers=headers, client_id=None).json()["error"] == "invalid_client"
 
-    @pytest.mark.parametrize(("password", "status"), [("right", 200), ("wrong", 401)], ids=["right", "wrong"])
-    def test_credentials_in_the_header(
-        self, sandbox: Sandbox, plain: requests.Session, password: str, status: int
-    ) -> None:
-        """Basic credentials do as well as those in the form, as with Keycloak."""
-        sandbox.client_secret = "right"
-        form = {"grant_type": "client_credentials"}
-        auth = (sandbox.client_id, password)
-        assert plain.post(sandbox.environment.token_url, data=form, auth=auth).status_code == status
 
-    def test_its_own_answers_are_json_for_everyone(self, ask: Any) -> None:
-        """A refusal is JSON even for a client that prefers HTML."""
-        assert ask(headers={"Accept": "text/html"}, client_secret="wrong").json()["error"] == "unauthorized_client"
-
-
-class TestApi:
-    def test_tells_what_it_received(self, sandbox: Sandbox, call: Any) -> None:
+class TestApi(ProtectedResourceContract):
+    def test_tells_what_it_received(self, call: Any) -> None:
         """A request with a good token is answered with what came in, and the number of the token in its place."""
         call()
         response = call("/a%20b?x=1&x=2", "PUT", data="grüß", headers={"X-Trace": "7"})
@@ -251,23 +119,15 @@ class TestApi:
         assert (echo["method"], echo["path"], echo["query"]) == ("PUT", "/a%20b", "x=1&x=2")
         assert (echo["headers"]["X-Trace"], echo["headers"]["Authorization"]) == ("7", "Bearer <token 2>")
         assert echo["body"] == "grüß"
-
-    def test_tells_binary_bodies_in_base64(self, call: Any) -> None:
-        """A body that is no text comes back in base64."""
         assert base64.b64decode(call(method="POST", data=b"\xff\x00").json()["body_base64"]) == b"\xff\x00"
 
-    @pytest.mark.parametrize("authorization", [None, "Basic c2FuZGJveDp4", "Bearer"])
-    def test_without_token(self, sandbox: Sandbox, plain: requests.Session, authorization: str | None) -> None:
-        """Without a token there is a challenge that names no error, and an empty body."""
-        response = plain.get(sandbox.api_url, headers={"Authorization": authorization})
-        assert (response.status_code, response.content) == (401, b"")
-        assert response.headers["WWW-Authenticate"] == 'Bearer realm="gopacs"'
-
-    def test_with_a_token_of_somebody_else(self, call: Any) -> None:
-        """A token that was not issued here is invalid."""
-        response = call(token="abc.def.ghi")
-        assert (response.status_code, response.content) == (401, b"")
-        assert response.headers["WWW-Authenticate"] == INVALID_TOKEN
+    def test_schemes(self, sandbox: Sandbox, plain: requests.Session, ask: Any) -> None:
+        """Bearer counts in any case (RFC 9110 section 11.1); another scheme, or no token behind it, is no token."""
+        token = ask().json()["access_token"]
+        for authorization, status in (f"bEARER {token}", 200), (f"Basic {token}", 401), ("Bearer", 401):
+            response = plain.get(sandbox.api_url, headers={"Authorization": authorization})
+            assert response.status_code == status
+            assert response.headers.get("WWW-Authenticate") == (None if status == 200 else 'Bearer realm="gopacs"')
 
     def test_with_an_expired_token(
         self, sandbox: Sandbox, ask: Any, call: Any, monkeypatch: pytest.MonkeyPatch
@@ -283,27 +143,22 @@ class TestApi:
         response = call(token=token)
         assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, INVALID_TOKEN)
 
-    def test_with_a_revoked_token(self, sandbox: Sandbox, ask: Any, call: Any) -> None:
-        """Revocation hits the tokens issued so far, not those to come, and shows in the not-before policy."""
-        token = ask().json()["access_token"]
-        sandbox.revoke_tokens()
-        response = call(token=token)
-        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, INVALID_TOKEN)
-        answer = ask().json()
-        assert abs(answer["not-before-policy"] - time.time()) < 5
-        assert call(token=answer["access_token"]).status_code == 200
-
-    def test_scheme_in_any_case(self, call: Any, ask: Any) -> None:
-        """The scheme of the Authorization header counts in any case (RFC 9110 section 11.1)."""
-        token = ask().json()["access_token"]
-        assert call(headers={"Authorization": f"bEARER {token}"}).status_code == 200
-
     def test_forbidden(self, call: Any) -> None:
         """A path that begins with /forbidden is refused although the token is good."""
         response = call("/forbidden/place")
         assert response.status_code == 403
         assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
         assert call("/forbidden", token="bad").status_code == 401
+
+    def test_status_on_demand(self, call: Any) -> None:
+        """/status/ and a status of 4xx or 5xx is answered with that status, if the token is good."""
+        assert [call(f"/status/{status}").status_code for status in (404, 503, 599)] == [404, 503, 599]
+        assert "503 Service Unavailable" in call("/status/503").text
+        assert [call(f"/status/{status}").status_code for status in ("200", "103", "600", "4040", "x")] == [200] * 5
+        assert call("/status/404", token="bad").status_code == 401
+
+
+CHUNKED = "POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class TestHttp:
@@ -345,13 +200,41 @@ class TestHttp:
             assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
         assert sandbox.api_requests[0].body == b"ok"
 
-    @pytest.mark.parametrize("header", ["Content-Length: many", "Transfer-Encoding: chunked"])
-    def test_malformed_body(self, sandbox: Sandbox, header: str) -> None:
-        """A body of which nobody can tell the length is a 400, and not on record."""
+    @pytest.mark.parametrize(
+        ("head", "status"),
+        [
+            *[(f"POST /x HTTP/1.1\r\nContent-Length: {length}", 400) for length in ("many", "-1", "+1", "1_0", "5, 5")],
+            (f"POST /x HTTP/1.1\r\nContent-Length: {10**12}", 413),
+            *[(f"{CHUNKED}{size}", 400) for size in ("no number", "-1", "0x1", "", "1\r\nab", "f" * 70000)],
+            (f"{CHUNKED}e8d4a51000", 413),
+            (f"{CHUNKED}1\r\na\r\n4000000\r\n", 413),
+            (f"{CHUNKED}0\r\n" + "X: 1\r\n" * 101, 400),
+            ("GET /x HTTP/1.1\r\n" + "X: 1\r\n" * 101, 431),
+            (f"GET /x HTTP/1.1\r\nX: {'1' * 70000}", 431),
+            (f"GET /{'x' * 70000} HTTP/1.1", 414),
+            ("BREW /x HTTP/1.1", 501),
+        ],
+        ids=lambda value: str(value)[:60],
+    )
+    def test_what_cannot_be_read(self, sandbox: Sandbox, head: str, status: int) -> None:
+        """A malformed or boundless request is a 4xx at once, the end of its connection, and not on record."""
         with tls(sandbox) as connection:
-            connection.sendall(f"POST /x HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\nno number\r\n".encode())
-            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+            connection.sendall(f"{head}\r\n\r\n".encode())
+            with connection.makefile("rb") as answer:
+                assert answer.readline().startswith(f"HTTP/1.1 {status} ".encode())
+                assert b"Connection: close\r\n" in answer.readlines()
         assert sandbox.api_requests == []
+
+    @pytest.mark.parametrize("chunked", [False, True])
+    def test_largest_body(
+        self, sandbox: Sandbox, plain: requests.Session, monkeypatch: pytest.MonkeyPatch, chunked: bool
+    ) -> None:
+        """A body of the largest size is read, one byte more is a 413, and the next request is answered."""
+        monkeypatch.setattr(gopacs_session.sandbox.body, "LARGEST_BODY", 4)
+        bodies = b"abcd", b"abcde", b"ab"
+        answers = [plain.post(sandbox.api_url, data=iter([b[:2], b[2:]]) if chunked else b) for b in bodies]
+        assert [answer.status_code for answer in answers] == [401, 413, 401]
+        assert [exchange.body for exchange in sandbox.api_requests] == [b"abcd", b"ab"]
 
     @pytest.mark.parametrize(
         "fragment",
@@ -655,6 +538,34 @@ class TestLife:
         port = port_of(sandbox)
         with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .* in use"):
             Sandbox(port=port).__enter__()
+
+    @pytest.mark.parametrize("use", [lambda s: s.session(), lambda s: s.api_url, lambda s: s.trust(requests.Session())])
+    def test_not_entered(self, use: Callable[[Sandbox], object]) -> None:
+        """A sandbox that has not been entered says how to use it."""
+        with pytest.raises(RuntimeError, match="`with Sandbox\\(\\) as sandbox:`"):
+            use(Sandbox())
+
+    def test_chosen_ca_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The CA's certificate can have a place of its own: a new one for each sandbox, without its key."""
+        monkeypatch.chdir(tmp_path)
+        seen = set()
+        for _ in range(2):
+            with Sandbox(ca_file="ca.pem") as sandbox:
+                assert sandbox.ca_file == str(tmp_path / "ca.pem")
+                assert [path.name for path in tmp_path.iterdir()] == ["ca.pem"]
+                seen.add((tmp_path / "ca.pem").read_text())
+                with sandbox.session() as session:
+                    assert session.get(sandbox.api_url).status_code == 200
+            assert list(tmp_path.iterdir()) == []
+        assert len(seen) == 2
+        assert "PRIVATE" not in "".join(seen)
+
+    def test_port_in_use_and_chosen_ca_file(self, sandbox: Sandbox) -> None:
+        """A sandbox that cannot listen leaves the file of the one that does alone."""
+        with pytest.raises(OSError, match="cannot listen"):
+            Sandbox(port=port_of(sandbox), ca_file=sandbox.ca_file).__enter__()
+        with sandbox.session() as session:
+            assert session.get(sandbox.api_url).status_code == 200
 
     def test_without_trustme(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the extra is not installed, entering a sandbox says what to install."""

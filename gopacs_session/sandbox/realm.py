@@ -1,4 +1,4 @@
-"""Who gets a token and what it is good for, judged as Keycloak judges."""
+"""The realm: who gets a token and what it is good for, judged as Keycloak judges."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import base64
 import json
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from time import monotonic, time
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
-from .exchange import Answer, Exchange, Headers, make_answer, page
+from .api import api_answer
+from .exchange import Answer, Exchange, make_answer, page
 
+REALMS = "/realms/"
 REALM = "/realms/gopacs"
 TOKEN_PATH = f"{REALM}/protocol/openid-connect/token"
 SCOPES = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
@@ -33,6 +36,21 @@ class Realm:
         """Refuse every token issued so far from now on, as after a change of Keycloak's not-before policy."""
         self._revoked, self._not_before = self._issued, int(time())
 
+    def judge(self, request: Exchange, planned: Answer | None = None) -> tuple[Answer, Exchange]:
+        """The answer to a request, and the request as it goes on record.
+
+        Args:
+            planned: the answer to give, whatever the request says.
+        """
+        if request.path.startswith(REALMS):
+            answer = planned or self._token_endpoint(request)
+            number = self._issue(answer.token) if isinstance(answer.token, str) else 0
+        else:
+            number, expiry = self._borne_token(request)
+            good = number > self._revoked and expiry > monotonic()
+            answer = planned or api_answer(request, number, good)
+        return answer, replace(request, status=answer.status, token_number=number or None)
+
     def _issue(self, token: str) -> int:
         self._issued += 1
         self._tokens[token] = self._issued, monotonic() + self.token_lifetime
@@ -43,7 +61,7 @@ class Realm:
         scheme, _, token = (request.authorization or "").partition(" ")
         return self._tokens.get(token.strip(), (0, 0.0)) if scheme.lower() == "bearer" else (0, 0.0)
 
-    def _judge_token_request(self, request: Exchange) -> Answer:
+    def _token_endpoint(self, request: Exchange) -> Answer:
         form: dict[str, list[str]] = {}
         if request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
             form = parse_qs(request.body.decode(errors="replace"), keep_blank_values=True)
@@ -93,7 +111,7 @@ class Realm:
         return answer
 
     def _jwt(self, request: Exchange) -> str:
-        """A token with Keycloak's claims. Its signature is random: the sandbox knows its tokens by heart."""
+        """A token with Keycloak's claims. Its signature is random: the sandbox remembers the tokens that it issued."""
         now = int(time())
         claims = {
             "exp": now + int(self.token_lifetime),
@@ -107,28 +125,6 @@ class Realm:
         parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims)]
         parts += [secrets.token_bytes(256)]
         return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
-
-    def _judge_api_request(self, request: Exchange) -> Answer:
-        number, expiry = self._borne_token(request)
-        status, error = 200, ""
-        if not (request.authorization or "").lower().startswith("bearer "):
-            status = 401
-        elif number <= self._revoked or expiry <= monotonic():
-            status, error = 401, ', error="invalid_token", error_description="Token verification failed"'
-        elif request.path.startswith("/forbidden"):
-            status, error = 403, ', error="insufficient_scope", error_description="Missing role"'
-        if status != 200:
-            return make_answer(status, None, {"WWW-Authenticate": f'Bearer realm="gopacs"{error}'})
-        return make_answer(status, _echo(request, number))
-
-
-def _echo(request: Exchange, token_number: int) -> dict[str, Any]:
-    headers = Headers(request.headers).masked(f"Bearer <token {token_number}>")
-    echo = {"method": request.method, "path": request.path, "query": request.query, "headers": headers}
-    try:
-        return {**echo, "body": request.body.decode()}
-    except UnicodeDecodeError:
-        return {**echo, "body_base64": base64.b64encode(request.body).decode()}
 
 
 def _basic_credentials(request: Exchange) -> dict[str, list[str]]:

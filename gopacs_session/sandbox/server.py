@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler
 from time import monotonic
 from typing import Any
 
+from .body import BodyError, read_body
 from .exchange import Answer, Exchange, Headers
 
 
@@ -30,10 +31,9 @@ class Connection(BaseHTTPRequestHandler):
         for name, value in self.headers.items():
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         try:
-            size = int(headers.get("Content-Length", 0))
-            body = self._chunks() if "Transfer-Encoding" in headers else self._read(size)
-        except ValueError:
-            self.send_error(400)
+            body = read_body(headers, self.rfile)
+        except BodyError as error:
+            self.send_error(error.status)
             return
         path, _, query = self.path.partition("?")
         request = Exchange(self.command, path, query, headers, body, started)
@@ -48,26 +48,6 @@ class Connection(BaseHTTPRequestHandler):
         self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + content)
 
     do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_PATCH = do_POST = do_PUT = _exchange
-
-    def _chunks(self) -> bytes:
-        """A body by RFC 9112 section 7.1."""
-        body = bytearray()
-        while size := int(self._line().partition(b";")[0], 16):
-            body += self._read(size)
-            self._line()
-        while self._line():  # trailers
-            pass
-        return bytes(body)
-
-    def _line(self) -> bytes:
-        line = self.rfile.readline(65537) or self._read(1)  # which raises, there being nothing
-        return line.strip()
-
-    def _read(self, size: int) -> bytes:
-        data = self.rfile.read(size)
-        if len(data) < size:
-            raise ConnectionResetError("The client went away in mid-request.")
-        return data
 
     def log_message(self, *args: Any) -> None:
         """Nothing is printed: the sandbox keeps records."""

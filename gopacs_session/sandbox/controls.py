@@ -1,39 +1,23 @@
-"""The sandbox itself: a realm and an API behind one server, with records and switches for tests."""
+"""What a test holds of a sandbox: its start and end, its switches, the answers that it plans, the record it reads."""
 
 from __future__ import annotations
 
-import math
+import os
 import secrets
-import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from itertools import chain, repeat
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from ..environments import Environment
-from ..exceptions import ConfigurationError
 from ..session import GopacsSession
 from .exchange import Answer, Body, Exchange, make_answer, page
-from .realm import TOKEN_PATH, Realm
+from .plan import Plan
+from .realm import REALMS, TOKEN_PATH, Realm
 from .server import Server
-
-
-class SandboxAdapter(HTTPAdapter):
-    """Trusts one CA, and no proxy. REQUESTS_CA_BUNDLE and the proxy variables beat a session's own settings."""
-
-    __attrs__ = [*HTTPAdapter.__attrs__, "_ca_file"]
-
-    def __init__(self, ca_file: str) -> None:
-        self._ca_file = ca_file
-        super().__init__(pool_maxsize=64)
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        return super().send(request, *args, **{**options, "verify": self._ca_file, "proxies": {}})
+from .trust import Authority, SandboxAdapter
 
 
 class Sandbox(Realm):
@@ -44,12 +28,10 @@ class Sandbox(Realm):
         token_lifetime: seconds.
         client_id: of the one client that it knows.
         client_secret: of the same; None makes one up.
+        ca_file: where to put the certificate of the CA, a new one for each block; None makes a temporary file.
         on_request: called with each exchange just before its answer goes out, in the thread of its connection.
 
     Attributes:
-        environment (Environment): to make a session for. This and the next two exist once the block is entered.
-        api_url (str): without a slash at its end.
-        ca_file (str): path of a PEM file with the CA to trust; removed at the end of the block.
         client_id (str): what the token endpoint accepts from now on.
         client_secret (str): likewise.
         token_lifetime (float): seconds, of tokens to come.
@@ -62,7 +44,8 @@ class Sandbox(Realm):
 
     Raises:
         ConfigurationError: on entering; trustme is not installed.
-        OSError: on entering; the port is taken.
+        OSError: on entering; the port is taken, or the CA's file can't be written.
+        RuntimeError: something was asked of a sandbox that has not been entered.
         Exception: on leaving; what went wrong in a thread of the sandbox, `on_request` included.
     """
 
@@ -73,35 +56,29 @@ class Sandbox(Realm):
         token_lifetime: float = 300,
         client_id: str = "sandbox",
         client_secret: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
         on_request: Callable[[Exchange], None] | None = None,
     ) -> None:
         super().__init__(client_id, client_secret or secrets.token_hex(16), token_lifetime)
         self.token_delay = 0.0
         self.token_requests: list[Exchange] = []
         self.api_requests: list[Exchange] = []
-        self._port, self._on_request = port, on_request
-        self._planned_for_realm: Iterator[Answer] = iter(())
-        self._planned_for_api: Iterator[Answer] = iter(())
+        self._port, self._chosen_ca_file, self._on_request = port, ca_file, on_request
+        self._environment: Environment | None = None
+        self._token_plan, self._api_plan = Plan(), Plan()
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._gate = threading.Event()
         self._gate.set()
 
     def __enter__(self) -> Sandbox:
-        try:
-            import trustme
-        except ImportError:
-            raise ConfigurationError("The sandbox needs trustme: pip install 'gopacs_session[sandbox]'") from None
-        ca, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        ca.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+        authority = Authority()
         with ExitStack() as stack:
-            self._server = Server(self._port, context, self._exchange)
+            self._server = Server(self._port, authority.server_context(), self._answer)
             stack.callback(self._server.close)
-            self.ca_file = stack.enter_context(ca.cert_pem.tempfile())
-            self.api_url = f"https://localhost:{self._server.server_address[1]}"
-            self.environment = Environment(
-                "sandbox", f"{self.api_url}{TOKEN_PATH}", ("localhost",), ca_bundle=self.ca_file
-            )
+            ca_file = stack.enter_context(authority.file(self._chosen_ca_file))
+            token_url = f"https://localhost:{self._server.server_address[1]}{TOKEN_PATH}"
+            self._environment = Environment("sandbox", token_url, ("localhost",), ca_bundle=ca_file)
             self._running = stack.pop_all()
         return self
 
@@ -112,23 +89,35 @@ class Sandbox(Realm):
         if self._server.errors:
             raise self._server.errors[0]
 
-    def _exchange(self, request: Exchange) -> Answer:
+    @property
+    def environment(self) -> Environment:
+        """To make a session for. Its ``ca_bundle`` is `ca_file`."""
+        if self._environment is None:
+            raise RuntimeError("The sandbox does not run yet: use it in a block, `with Sandbox() as sandbox:`.")
+        return self._environment
+
+    @property
+    def api_url(self) -> str:
+        """The API's base URL, without a slash at its end."""
+        return self.environment.token_url.removesuffix(TOKEN_PATH)
+
+    @property
+    def ca_file(self) -> str:
+        """Path of a PEM file with the CA to trust; removed at the end of the block."""
+        return str(self.environment.ca_bundle)
+
+    def _answer(self, request: Exchange) -> Answer:
         """Judge and record a request; a token request also waits as long as it has been told to."""
-        if request.path.startswith("/realms/"):
-            with self._changed:
-                answer = next(self._planned_for_realm, None) or self._judge_token_request(request)
-                number = self._issue(answer.token) if isinstance(answer.token, str) else None
-                exchange = replace(request, status=answer.status, token_number=number)
-                self.token_requests.append(exchange)
-                self._changed.notify_all()
-                gate = self._gate
+        concerns_realm = request.path.startswith(REALMS)
+        with self._changed:
+            plan = self._token_plan if concerns_realm else self._api_plan
+            answer, exchange = self.judge(request, plan.next())
+            (self.token_requests if concerns_realm else self.api_requests).append(exchange)
+            self._changed.notify_all()
+            gate = self._gate
+        if concerns_realm:
             gate.wait()
             self._closing.wait(self.token_delay)
-        else:
-            with self._changed:
-                answer = next(self._planned_for_api, None) or self._judge_api_request(request)
-                exchange = replace(request, status=answer.status, token_number=self._borne_token(request)[0] or None)
-                self.api_requests.append(exchange)
         if self._on_request:
             self._on_request(exchange)
         return answer
@@ -164,14 +153,14 @@ class Sandbox(Realm):
             headers: by name.
         """
         with self._changed:
-            self._planned_for_realm = _plan(self._planned_for_realm, n, status, body, headers)
+            self._token_plan.add(_planned(status, body, headers), n)
 
     def answer_next_api_requests(
         self, n: float, status: int, *, body: Body = None, headers: Mapping[str, str] | None = None
     ) -> None:
         """Plan the answers to `n` API requests, as :meth:`answer_next_token_requests` does to token requests."""
         with self._changed:
-            self._planned_for_api = _plan(self._planned_for_api, n, status, body, headers)
+            self._api_plan.add(_planned(status, body, headers), n)
 
     @contextmanager
     def hold_token_requests(self) -> Iterator[None]:
@@ -199,11 +188,7 @@ class Sandbox(Realm):
                 raise TimeoutError(f"{len(self.token_requests)} of {n} token requests arrived within {timeout:g} s.")
 
 
-def _plan(
-    planned: Iterator[Answer], n: float, status: int, body: Body, headers: Mapping[str, str] | None
-) -> Iterator[Answer]:
+def _planned(status: int, body: Body, headers: Mapping[str, str] | None) -> Answer:
     if body is None and (status == 429 or status >= 500):
         body = page(status)
-    answer = make_answer(status, body, headers)
-    coming = repeat(answer) if n == math.inf else repeat(answer, int(n))
-    return chain(planned, coming) if n else iter(())
+    return make_answer(status, body, headers)
