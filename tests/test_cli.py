@@ -23,8 +23,10 @@ from typing import Any
 
 import pytest
 from servers import TOKEN, Answer, Authority, http, proxying, raw
+from support import Clock
 
 import gopacs_session.cli.demo
+import gopacs_session.sandbox.realm
 from gopacs_session import __version__, environment_variables
 from gopacs_session.cli import main
 from gopacs_session.cli.exit_code import ExitCode
@@ -35,6 +37,14 @@ COMMAND = [sys.executable, "-m", "gopacs_session"]
 IN_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
+# What a shell may have that would keep its programs from a sandbox.
+HINDRANCES = {
+    "GOPACS_ENVIRONMENT": "production",
+    "GOPACS_CLIENT_SECRET": "another",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "no_proxy": "intranet.example",
+    "REQUESTS_CA_BUNDLE": "/nowhere",
+}
 COMMANDS = ["token", "check", "request", "sandbox", "demo", "completion"]
 
 
@@ -234,7 +244,9 @@ class TestHelp:
             ["request", "GET", "https://x.example", "--timeout", "0"],
             ["request", "GET", "https://x.example", "--timeout", "soon"],
             ["sandbox", "--port", "65536"],
+            ["sandbox", "--port", "0"],
             ["sandbox", "--port", "-1"],
+            ["sandbox", "--export", "fish"],
             ["sandbox", "--token-lifetime", "nan"],
             ["completion", "fish"],
         ],
@@ -850,37 +862,53 @@ class TestCheck:
 
 
 class TestSandbox:
-    @contextmanager
-    def running(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-        """The process, once it listens, and the variables that it tells."""
-        with subprocess.Popen([*COMMAND, "sandbox", *arguments], text=True, stdout=-1, stderr=-1) as process:
-            settings = {}
-            assert process.stdout
-            for line in process.stdout:
-                words = line.split(maxsplit=1)
-                if words[:1] == ["export"]:
-                    name, _, value = words[1].strip().partition("=")
-                    settings[name] = value
-                if "--oauth2-bearer" in line:
-                    break
-            try:
-                yield process, settings
-            finally:
-                process.kill()
+    @pytest.fixture(autouse=True)
+    def state(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        """The folder for what lasts, with a name that a shell would take apart."""
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "user's own state"))
+        return tmp_path / "user's own state" / "gopacs-session"
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_life(self, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        """What it prints makes the other commands work; it tells what came, and stops cleanly."""
-        with self.running("--token-lifetime", "7") as (process, settings):
-            for name, value in settings.items():
-                monkeypatch.setenv(name, value)
-            assert main(["token", "--json"]) == ExitCode.SUCCESS
-            assert json.loads(capsys.readouterr().out)["expires_in"] == 7
-            process.send_signal(number)
-            out, err = process.communicate(timeout=20)
-        assert "token   POST token: 200, issued token 1\n" in out
-        assert out.endswith("Stopped.\n")
-        assert (err, process.returncode) == ("", ExitCode.SUCCESS)
+    @pytest.fixture
+    def port(self) -> str:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            return str(free.getsockname()[1])
+
+    def test_life(self, port: str, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a shell has evaluated once leads its programs to the sandbox of today and that of tomorrow."""
+        exports = run("sandbox", "--export", "--port", port)
+        assert f"No sandbox runs on port {port} yet" in joined(exports.stderr)
+        for name, value in HINDRANCES.items():
+            monkeypatch.setenv(name, value)
+        exports = run("sandbox", "--export", "--port", port)
+        for number in signal.SIGINT, signal.SIGTERM:
+            command = [*COMMAND, "sandbox", "--port", port, "--token-lifetime", "7"]
+            with subprocess.Popen(command, text=True, stdout=-1, stderr=-1) as process:
+                assert process.stdout
+                head = ""
+                while "--oauth2-bearer" not in head:
+                    head += process.stdout.readline() or pytest.fail("It ended.")
+                evaluated = ["sh", "-c", 'eval "$1"; shift; exec "$@"', "-", exports.stdout]
+                assert "lives 7 s" in subprocess.check_output([*evaluated, *COMMAND, "check"], text=True)
+                assert sorted(path.name for path in state.iterdir()) == [f"ca-{port}.pem", "secret"]
+                assert "PRIVATE" not in (state / f"ca-{port}.pem").read_text()
+                process.send_signal(number)
+                out, err = process.communicate(timeout=20)
+            assert f'eval "$(gopacs-session sandbox --export --port {port})"' in head
+            assert "token   GET token: 405, tokens are asked for by POST\n" in out
+            assert "token   POST token: 200, issued token 1\n" in out
+            assert out.endswith("Stopped.\n")
+            assert (err, process.returncode) == ("", ExitCode.SUCCESS)
+        assert state.stat().st_mode & 0o777 == 0o700
+        assert (state / "secret").stat().st_mode & 0o777 == 0o600
+        assert (state / "secret").read_text() not in exports.stdout
+
+    def test_powershell(self, capsys: pytest.CaptureFixture[str], state: Path) -> None:
+        """--export can speak PowerShell."""
+        assert main(["sandbox", "--export", "powershell"]) == ExitCode.SUCCESS
+        lines = capsys.readouterr().out.splitlines()
+        assert "$env:GOPACS_CLIENT_SECRET = $null" in lines
+        assert "$env:GOPACS_CLIENT_ID = 'sandbox'" in lines
+        assert f"$env:GOPACS_CA_BUNDLE = '{state / 'ca-8443.pem'}'".replace("r's", "r''s") in lines
 
     def test_port_in_use(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
         """A port that is taken is told in a line."""
@@ -902,16 +930,20 @@ class TestSandbox:
 
 class TestDemo:
     @pytest.fixture(autouse=True)
-    def brief(self, monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
-        monkeypatch.setattr(gopacs_session.cli.demo, "TOKEN_LIFE", 2.0)
+    def brief(self, monkeypatch: pytest.MonkeyPatch, pauses: list[float], clock: Clock) -> None:
+        """Time passes when the demo waits for it: for the session, and for the sandbox."""
+        monkeypatch.setattr(gopacs_session.sandbox.realm, "monotonic", lambda: clock.monotonic)
+        monkeypatch.setattr(gopacs_session.cli.demo, "sleep", clock.advance)
 
     def test_success(self, capsys: pytest.CaptureFixture[str]) -> None:
         """It ends well if every request succeeded, in lines that fit a terminal."""
         assert main(["demo"]) == ExitCode.SUCCESS
         out, err = capsys.readouterr()
         assert err == ""
-        assert re.search(r"14 of 14 requests succeeded, on \d token requests; 0 API requests went out\s", joined(out))
-        assert re.search(r"GET /after-the-revocation with token \d: 401\n", out)
+        assert "14 of 14 requests succeeded, on 7 token requests; 0 API requests went out\n" in joined(out)
+        assert "GET /on-the-stale-token with token 2: 200\n" in out
+        assert "GET /on-the-renewed-token with token 3: 200\n" in out
+        assert "GET /after-the-revocation with token 3: 401\n" in out
         assert "Try 3 of 3" in out
         assert max(len(line) for line in out.splitlines()) <= 80
 

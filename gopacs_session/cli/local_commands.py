@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shlex
 import signal
 import sys
 import threading
 from argparse import Namespace
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
-from ..environment_variables import variables
+from requests.utils import get_environ_proxies
+
+from ..environment_variables import CLIENT_SECRET, CLIENT_SECRET_FILE, NAMES, variables
 from ..exceptions import ConfigurationError
 from .exit_code import ExitCode
-from .terminal import Style, Terminal
+from .parser import SANDBOX_PORT
+from .terminal import Style, Terminal, complain
 
 
 def demo(options: Namespace) -> ExitCode:
@@ -22,7 +29,9 @@ def demo(options: Namespace) -> ExitCode:
 
 
 def sandbox(options: Namespace) -> ExitCode:
-    """Run a sandbox until Ctrl-C."""
+    """Run a sandbox until Ctrl-C, or print what leads another shell's programs to it."""
+    if options.export:
+        return _export(options)
     from ..sandbox import Sandbox
     from .demo import Journal
 
@@ -30,39 +39,105 @@ def sandbox(options: Namespace) -> ExitCode:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     terminal = Terminal(sys.stdout)
-    journal = Journal(terminal)
-    with Sandbox(port=options.port, token_lifetime=options.token_lifetime, on_request=journal.exchange) as server:
+    with Sandbox(
+        port=options.port,
+        token_lifetime=options.token_lifetime,
+        client_secret=_secret(),
+        ca_file=_ca_file(options.port),
+        on_request=Journal(terminal).exchange,
+    ) as server:
         terminal.paragraph("A GOPACS sandbox, until Ctrl-C.", Style.BOLD)
         terminal.paragraph(
-            f"Its tokens live {server.token_lifetime:g} s; any path is an API that tells what it received.\n\n"
-            "In another shell:\n"
+            f"Its tokens live {server.token_lifetime:g} s; any path is an API that tells what it received."
         )
-        settings = variables(server.client_id, server.client_secret, server.environment)
-        settings |= {"REQUESTS_CA_BUNDLE": server.ca_file, "CURL_CA_BUNDLE": server.ca_file}
-        terminal.say(_directions(settings, server.api_url))
+        terminal.say(_directions(options.port, server.api_url))
         while not stopped.wait(1):  # Windows handles Ctrl-C between two waits only.
             pass  # pragma: no cover - no test waits that long
     terminal.say("Stopped.")
     return ExitCode.SUCCESS
 
 
-def _directions(settings: dict[str, str], api_url: str) -> str:
-    keyword = "export" if os.name == "posix" else "set"
-    exports = "\n".join(f"  {keyword} {name}={value}" for name, value in settings.items())
-    # The shell's printf is no process of its own: the secret shows in no process list.
-    return f"""\
-{exports}
+def _directions(port: int, api_url: str) -> str:
+    export = "gopacs-session sandbox --export" + (f" --port {port}" if port != SANDBOX_PORT else "")
+    line = f'eval "$({export})"' if os.name == "posix" else f"{export} | Invoke-Expression"
+    return f"""
+In another terminal, this line leads all programs there to the sandbox:
+
+  {line}
+
+Then, for example:
 
   gopacs-session check
   gopacs-session request GET {api_url}/anything
+  gopacs-session request GET {api_url}/status/404
 
 A token by curl, and a request with it:
 
-  printf 'grant_type=client_credentials&client_id=%s&client_secret=%s' \\
-    $GOPACS_CLIENT_ID $GOPACS_CLIENT_SECRET |
-    curl --silent --data @- $GOPACS_TOKEN_URL
-  curl --oauth2-bearer TOKEN {api_url}/anything
+  curl --cacert "$GOPACS_CA_BUNDLE" --data grant_type=client_credentials \\
+    --data "client_id=$GOPACS_CLIENT_ID" \\
+    --data-urlencode "client_secret@$GOPACS_CLIENT_SECRET_FILE" "$GOPACS_TOKEN_URL"
+  curl --cacert "$GOPACS_CA_BUNDLE" --oauth2-bearer TOKEN {api_url}/anything
 """
+
+
+def _export(options: Namespace) -> ExitCode:
+    from ..sandbox.controls import environment_at
+
+    ca_file = _ca_file(options.port)
+    if not ca_file.exists():
+        complain(f"No sandbox runs on port {options.port} yet: start it with `gopacs-session sandbox`.")
+    environment = environment_at(options.port, str(ca_file))
+    settings: dict[str, str | None] = {**dict.fromkeys(NAMES), **variables("sandbox", "", environment)}
+    settings |= {
+        CLIENT_SECRET: None,
+        CLIENT_SECRET_FILE: str(_folder() / "secret"),
+        **_past_proxies(environment.token_url),
+    }
+    assign = _in_powershell if options.export == "powershell" else _in_sh
+    sys.stdout.writelines(f"{assign(name, value)}\n" for name, value in settings.items())
+    return ExitCode.SUCCESS
+
+
+def _in_sh(name: str, value: str | None) -> str:
+    return f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}"
+
+
+def _in_powershell(name: str, value: str | None) -> str:
+    quoted = "$null" if value is None else "'" + value.replace("'", "''") + "'"
+    return f"$env:{name} = {quoted}"
+
+
+def _past_proxies(url: str) -> dict[str, str]:
+    """What keeps a proxy of this shell's out of the way to the sandbox."""
+    if not get_environ_proxies(url):
+        return {}
+    names = [name for name in ("no_proxy", "NO_PROXY") if os.environ.get(name)] or ["NO_PROXY"]
+    return {name: ",".join(filter(None, ["localhost", os.environ.get(name)])) for name in names}
+
+
+def _folder() -> Path:
+    """The user's own, which no other user can read; what it holds is the same from one sandbox to the next."""
+    if os.name == "posix":
+        state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
+    else:
+        state = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")  # pragma: no cover - only on Windows
+    return state.expanduser() / "gopacs-session"
+
+
+def _ca_file(port: int) -> Path:
+    return _folder() / f"ca-{port}.pem"
+
+
+def _secret() -> str:
+    """The secret of all sandboxes that this user runs, in a file that lasts."""
+    folder = _folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder / "secret"
+    if not (file.exists() and file.read_text().strip()):
+        with NamedTemporaryFile("w", dir=folder, delete=False) as new:  # which no other user can read
+            new.write(secrets.token_hex(16))  # Without a line end: curl would send it.
+        os.replace(new.name, file)
+    return file.read_text().strip()
 
 
 def completion(options: Namespace) -> ExitCode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ exit codes:
 """
 EPILOG += "\n".join(f"  {code:<3}  {code.meaning}" for code in ExitCode)
 COMPLETE_FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # as shtab.FILE
+SANDBOX_PORT = 8443
 ONLINE, LOCAL = ".commands", ".local_commands"
 
 
@@ -90,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     _check(add("check", ONLINE, "find out why it does not work"))
     _request(add("request", ONLINE, "send a request that bears a token, and print the answer"))
     _sandbox(add("sandbox", LOCAL, "run a local authorization server and API in the foreground"))
-    add("demo", LOCAL, "show a session at work on a sandbox, in half a minute")
+    add("demo", LOCAL, "show a session at work on a sandbox, in 12 seconds")
     shell = add("completion", LOCAL, "print a script that completes this command's words in a shell")
     shell.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     return parser
@@ -144,10 +146,17 @@ def _request(command: argparse.ArgumentParser) -> None:
 
 
 def _sandbox(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--port", type=_port, default=0, help="the port to listen on (default: a free one)")
+    command.add_argument(
+        "--port", type=_port, default=SANDBOX_PORT, help=f"the port to listen on (default: {SANDBOX_PORT})"
+    )
     command.add_argument(
         "--token-lifetime", type=_seconds, default=300.0, metavar="S", help="seconds that a token lives (default: 300)"
     )
+    command.add_argument(
+        "--export", metavar="SHELL", nargs="?", choices=("sh", "powershell"),
+        const="sh" if os.name == "posix" else "powershell",
+        help="run nothing; print what another shell (sh or powershell) evaluates to lead its programs to this port",
+    )  # fmt: skip
 
 
 def _text(text: str) -> str:
@@ -184,8 +193,8 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
-        raise argparse.ArgumentTypeError("it must be a number from 0 to 65535")
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError("it must be a number from 1 to 65535")
     return int(text)
 
 

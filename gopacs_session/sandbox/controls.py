@@ -20,6 +20,11 @@ from .server import Server
 from .trust import Authority, SandboxAdapter
 
 
+def environment_at(port: int, ca_file: str) -> Environment:
+    """The environment of a sandbox that listens on this port, and has the CA in this file."""
+    return Environment("sandbox", f"https://localhost:{port}{TOKEN_PATH}", ("localhost",), ca_bundle=ca_file)
+
+
 class Sandbox(Realm):
     """A context manager that runs the authorization server and the API, for any number of threads.
 
@@ -77,8 +82,7 @@ class Sandbox(Realm):
             self._server = Server(self._port, authority.server_context(), self._answer)
             stack.callback(self._server.close)
             ca_file = stack.enter_context(authority.file(self._chosen_ca_file))
-            token_url = f"https://localhost:{self._server.server_address[1]}{TOKEN_PATH}"
-            self._environment = Environment("sandbox", token_url, ("localhost",), ca_bundle=ca_file)
+            self._environment = environment_at(self._server.server_address[1], ca_file)
             self._running = stack.pop_all()
         return self
 

@@ -78,7 +78,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         try:
             super().__init__(("127.0.0.1", port), Connection)
         except OSError as error:
-            raise OSError(error.errno, f"The sandbox cannot listen on 127.0.0.1:{port}: {error.strerror}") from None
+            fault = f"The sandbox cannot listen on 127.0.0.1:{port}: {error.strerror}. Choose another port."
+            raise OSError(error.errno, fault) from None
         self._acceptor = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
         self._acceptor.start()
 
