@@ -35,7 +35,7 @@ def gopacs_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         for name in environment_variables.NAMES:
             monkeypatch.delenv(name, raising=False)
         settings = environment_variables.variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
-        for name, value in {**settings, "REQUESTS_CA_BUNDLE": sandbox.ca_file}.items():
+        for name, value in settings.items():
             monkeypatch.setenv(name, value)
         for name in [name for name in ("no_proxy", "NO_PROXY") if name in os.environ] or ["NO_PROXY"]:
             monkeypatch.setenv(name, "localhost", prepend=",")
