@@ -49,7 +49,7 @@ README = TOP / "README.md"  # whose commands .ci/run runs
 PAGES = [README, *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
 # Its examples are pieces of tests/neighbours, which need the packages that the page is about.
 TESTED_ELSEWHERE = {DOCS / "neighbours.md"}
-# A reader of this page has started a sandbox, at this port, and pasted what it printed.
+# A reader of this page has started a sandbox, at this port, and evaluated what --export printed.
 ON_THE_SANDBOX = {DOCS / "tutorial" / "sandbox.md"}
 PORT_ON_PAGES = "localhost:8443"
 PYTEST = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider"]
@@ -258,8 +258,10 @@ def test_the_examples_of_a_page(page: Path, gopacs: Sandbox, monkeypatch: pytest
     if page in ON_THE_SANDBOX:
         monkeypatch.delenv("GOPACS_ENVIRONMENT")
         gopacs.client_id = "sandbox"
-        for name, value in environment_variables.variables("sandbox", "its-secret", gopacs.environment).items():
+        for name, value in environment_variables.variables("sandbox", "", gopacs.environment).items():
             monkeypatch.setenv(name, value)
+        monkeypatch.delenv("GOPACS_CLIENT_SECRET")
+        monkeypatch.setenv("GOPACS_CLIENT_SECRET_FILE", "gopacs-secret")
     reader = Reader(port_of(gopacs))
     try:
         reader.read(page)

@@ -78,6 +78,7 @@ class Sandbox(Realm):
 
     def __enter__(self) -> Sandbox:
         authority = Authority()
+        self._closing.clear()
         with ExitStack() as stack:
             self._server = Server(self._port, authority.server_context(), self._answer)
             stack.callback(self._server.close)
