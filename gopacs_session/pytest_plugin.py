@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def gopacs_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A running sandbox, for one test; the environment variables lead every session there."""
+    """A running sandbox, for one test; the environment variables point every session at it."""
     # Here, so that no test run without these fixtures is the slower for them.
     from . import environment_variables
     from .sandbox import Sandbox

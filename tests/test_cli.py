@@ -874,7 +874,7 @@ class TestSandbox:
             return str(free.getsockname()[1])
 
     def test_life(self, port: str, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What a shell has evaluated once leads its programs to the sandbox of today and that of tomorrow."""
+        """What a shell has evaluated once points its programs at this sandbox, and at the one after a restart."""
         exports = run("sandbox", "--export", "--port", port)
         assert f"No sandbox runs on port {port} yet" in joined(exports.stderr)
         for name, value in HINDRANCES.items():
@@ -887,13 +887,14 @@ class TestSandbox:
                 head = ""
                 while "--oauth2-bearer" not in head:
                     head += process.stdout.readline() or pytest.fail("It ended.")
+                assert run("sandbox", "--export", "--port", port).stderr == ""
                 evaluated = ["sh", "-c", 'eval "$1"; shift; exec "$@"', "-", exports.stdout]
                 assert "lives 7 s" in subprocess.check_output([*evaluated, *COMMAND, "check"], text=True)
                 assert sorted(path.name for path in state.iterdir()) == [f"ca-{port}.pem", "secret"]
                 assert "PRIVATE" not in (state / f"ca-{port}.pem").read_text()
                 process.send_signal(number)
                 out, err = process.communicate(timeout=20)
-            assert f'eval "$(gopacs-session sandbox --export --port {port})"' in head
+            assert f'eval "$(gopacs-session sandbox --port {port} --export)"' in head
             assert "token   GET token: 405, tokens are asked for by POST\n" in out
             assert "token   POST token: 200, issued token 1\n" in out
             assert out.endswith("Stopped.\n")

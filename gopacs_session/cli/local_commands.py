@@ -29,7 +29,7 @@ def demo(options: Namespace) -> ExitCode:
 
 
 def sandbox(options: Namespace) -> ExitCode:
-    """Run a sandbox until Ctrl-C, or print what leads another shell's programs to it."""
+    """Run a sandbox until Ctrl-C, or print what points another shell's programs at it."""
     if options.export:
         return _export(options)
     from ..sandbox import Sandbox
@@ -58,10 +58,10 @@ def sandbox(options: Namespace) -> ExitCode:
 
 
 def _directions(port: int, api_url: str) -> str:
-    export = "gopacs-session sandbox --export" + (f" --port {port}" if port != SANDBOX_PORT else "")
+    export = f"{_command(port)} --export"
     line = f'eval "$({export})"' if os.name == "posix" else f"{export} | Invoke-Expression"
     return f"""
-In another terminal, this line leads all programs there to the sandbox:
+In another terminal, this line points all programs there at the sandbox:
 
   {line}
 
@@ -80,12 +80,16 @@ A token by curl, and a request with it:
 """
 
 
+def _command(port: int) -> str:
+    return "gopacs-session sandbox" + (f" --port {port}" if port != SANDBOX_PORT else "")
+
+
 def _export(options: Namespace) -> ExitCode:
     from ..sandbox.controls import environment_at
 
     ca_file = _ca_file(options.port)
     if not ca_file.exists():
-        complain(f"No sandbox runs on port {options.port} yet: start it with `gopacs-session sandbox`.")
+        complain(f"No sandbox runs on port {options.port} yet: start it with `{_command(options.port)}`.")
     environment = environment_at(options.port, str(ca_file))
     settings: dict[str, str | None] = {**dict.fromkeys(NAMES), **variables("sandbox", "", environment)}
     settings |= {
@@ -108,7 +112,7 @@ def _in_powershell(name: str, value: str | None) -> str:
 
 
 def _past_proxies(url: str) -> dict[str, str]:
-    """What keeps a proxy of this shell's out of the way to the sandbox."""
+    """What keeps requests to the sandbox away from a proxy that this shell names."""
     if not get_environ_proxies(url):
         return {}
     names = [name for name in ("no_proxy", "NO_PROXY") if os.environ.get(name)] or ["NO_PROXY"]
@@ -116,7 +120,7 @@ def _past_proxies(url: str) -> dict[str, str]:
 
 
 def _folder() -> Path:
-    """The user's own, which no other user can read; what it holds is the same from one sandbox to the next."""
+    """A folder that only this user can read. What it holds is the same from one sandbox to the next."""
     if os.name == "posix":
         state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
     else:

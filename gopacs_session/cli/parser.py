@@ -155,7 +155,7 @@ def _sandbox(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--export", metavar="SHELL", nargs="?", choices=("sh", "powershell"),
         const="sh" if os.name == "posix" else "powershell",
-        help="run nothing; print what another shell (sh or powershell) evaluates to lead its programs to this port",
+        help="run nothing; print what another shell (sh or powershell) evaluates to point its programs at this port",
     )  # fmt: skip
 
 

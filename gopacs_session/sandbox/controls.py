@@ -1,4 +1,4 @@
-"""What a test holds of a sandbox: its start and end, its switches, the answers that it plans, the record it reads."""
+"""What a test controls: a sandbox's start and end, its switches, the planned answers, and the records."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Sandbox(Realm):
     def environment(self) -> Environment:
         """To make a session for. Its ``ca_bundle`` is `ca_file`."""
         if self._environment is None:
-            raise RuntimeError("The sandbox does not run yet: use it in a block, `with Sandbox() as sandbox:`.")
+            raise RuntimeError("The sandbox is not running: use it in a block, `with Sandbox() as sandbox:`.")
         return self._environment
 
     @property
@@ -112,7 +112,7 @@ class Sandbox(Realm):
         return str(self.environment.ca_bundle)
 
     def _answer(self, request: Exchange) -> Answer:
-        """Judge and record a request; a token request also waits as long as it has been told to."""
+        """Judge and record a request; a token request also waits if it is held or delayed."""
         concerns_realm = request.path.startswith(REALMS)
         with self._changed:
             plan = self._token_plan if concerns_realm else self._api_plan

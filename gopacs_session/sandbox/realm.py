@@ -67,7 +67,7 @@ class Realm:
             form = parse_qs(request.body.decode(errors="replace"), keep_blank_values=True)
         form = {**_basic_credentials(request), **form}
         status, error, description = self._refusal(request, form) or (200, "", "")
-        if status in (404, 405):  # Only here does Keycloak heed the Accept header.
+        if status in (404, 405):  # Keycloak looks at the Accept header only here.
             html = "text/html" in request.headers.get("Accept", "")
             return make_answer(status, page(status) if html else {"error": error})
         body = {"error": error, "error_description": description} if error else self._token_answer(request, form)
@@ -82,7 +82,7 @@ class Realm:
         known_scope = scope is None or SCOPES.issuperset(scope.split(" "))
         table = (
             (not path.startswith(f"{REALM}/"), 404, "Realm does not exist", ""),
-            # Beside the token endpoint stands something that knows no POST.
+            # Next to the token endpoint is something that knows no POST.
             (path != TOKEN_PATH and not beside, 404, "HTTP 404 Not Found", ""),
             (path != TOKEN_PATH or request.method != "POST", 405, "HTTP 405 Method Not Allowed", ""),
             (grant is None, 400, "invalid_request", "Missing form parameter: grant_type"),
