@@ -82,7 +82,7 @@ class Realm:
         known_scope = scope is None or SCOPES.issuperset(scope.split(" "))
         table = (
             (not path.startswith(f"{REALM}/"), 404, "Realm does not exist", ""),
-            # Next to the token endpoint is something that knows no POST.
+            # Next to the token endpoint is something that takes no POST.
             (path != TOKEN_PATH and not beside, 404, "HTTP 404 Not Found", ""),
             (path != TOKEN_PATH or request.method != "POST", 405, "HTTP 405 Method Not Allowed", ""),
             (grant is None, 400, "invalid_request", "Missing form parameter: grant_type"),
