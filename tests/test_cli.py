@@ -899,6 +899,9 @@ class TestSandbox:
             assert "token   POST token: 200, issued token 1\n" in out
             assert out.endswith("Stopped.\n")
             assert (err, process.returncode) == ("", ExitCode.SUCCESS)
+        token = subprocess.run([*evaluated, *COMMAND, "token"], text=True, capture_output=True)
+        assert "refused" in token.stderr
+        assert token.returncode == ExitCode.NO_TOKEN
         assert state.stat().st_mode & 0o777 == 0o700
         assert (state / "secret").stat().st_mode & 0o777 == 0o600
         assert (state / "secret").read_text() not in exports.stdout

@@ -549,7 +549,7 @@ class TestLife:
             use(Sandbox())
 
     def test_chosen_ca_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The CA's certificate can have a place of its own: a new one for each sandbox, without its key."""
+        """The CA's certificate can have a place of its own: a new one each time, without its key."""
         monkeypatch.chdir(tmp_path)
         seen = set()
         for _ in range(2):
@@ -559,7 +559,6 @@ class TestLife:
                 seen.add((tmp_path / "ca.pem").read_text())
                 with sandbox.session() as session:
                     assert session.get(sandbox.api_url).status_code == 200
-            assert list(tmp_path.iterdir()) == []
         assert len(seen) == 2
         assert "PRIVATE" not in "".join(seen)
 

@@ -6,6 +6,7 @@ import os
 import secrets
 import shlex
 import signal
+import socket
 import sys
 import threading
 from argparse import Namespace
@@ -87,10 +88,9 @@ def _command(port: int) -> str:
 def _export(options: Namespace) -> ExitCode:
     from ..sandbox.controls import environment_at
 
-    ca_file = _ca_file(options.port)
-    if not ca_file.exists():
+    if not _listens(options.port):
         complain(f"No sandbox runs on port {options.port} yet: start it with `{_command(options.port)}`.")
-    environment = environment_at(options.port, str(ca_file))
+    environment = environment_at(options.port, str(_ca_file(options.port)))
     settings: dict[str, str | None] = {**dict.fromkeys(NAMES), **variables("sandbox", "", environment)}
     settings |= {
         CLIENT_SECRET: None,
@@ -100,6 +100,14 @@ def _export(options: Namespace) -> ExitCode:
     assign = _in_powershell if options.export == "powershell" else _in_sh
     sys.stdout.writelines(f"{assign(name, value)}\n" for name, value in settings.items())
     return ExitCode.SUCCESS
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _in_sh(name: str, value: str | None) -> str:

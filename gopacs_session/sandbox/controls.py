@@ -33,7 +33,8 @@ class Sandbox(Realm):
         token_lifetime: seconds.
         client_id: of the one client that it knows.
         client_secret: of the same; None makes one up.
-        ca_file: where to put the certificate of the CA, a new one for each block; None makes a temporary file.
+        ca_file: where to put the certificate of the CA, a new one for each block; None makes a temporary file, which is
+            removed at the end of the block.
         on_request: called with each exchange just before its answer goes out, in the thread of its connection.
 
     Attributes:
@@ -108,7 +109,7 @@ class Sandbox(Realm):
 
     @property
     def ca_file(self) -> str:
-        """Path of a PEM file with the CA to trust; removed at the end of the block."""
+        """Path of a PEM file with the CA to trust."""
         return str(self.environment.ca_bundle)
 
     def _answer(self, request: Exchange) -> Answer:

@@ -6,7 +6,6 @@ import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -37,7 +36,7 @@ class Authority:
 
     @contextmanager
     def file(self, chosen: str | os.PathLike[str] | None) -> Iterator[str]:
-        """A PEM file with the certificate to trust, which lasts as long as the block: the chosen one or a temporary."""
+        """A PEM file with the certificate to trust: the chosen one, or a temporary that is gone after the block."""
         if chosen is None:
             with self._ca.cert_pem.tempfile() as path:
                 yield path
@@ -45,10 +44,7 @@ class Authority:
         path = os.path.abspath(chosen)
         self._ca.cert_pem.write_to_path(f"{path}.new")
         os.replace(f"{path}.new", path)  # In one step: programs may be reading the one of an earlier sandbox.
-        try:
-            yield path
-        finally:
-            Path(path).unlink(missing_ok=True)
+        yield path
 
 
 class SandboxAdapter(HTTPAdapter):
