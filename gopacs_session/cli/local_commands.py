@@ -60,7 +60,7 @@ def sandbox(options: Namespace) -> ExitCode:
 
 def _directions(port: int, api_url: str) -> str:
     export = f"{_command(port)} --export"
-    line = f'eval "$({export})"' if os.name == "posix" else f"{export} | Invoke-Expression"
+    line = f'eval "$({export})"' if os.name == "posix" else f"{export} powershell | Invoke-Expression"
     return f"""
 In another terminal, this line points all programs there at the sandbox:
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -146,15 +145,12 @@ def _request(command: argparse.ArgumentParser) -> None:
 
 
 def _sandbox(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--port", type=_port, default=SANDBOX_PORT, help=f"the port to listen on (default: {SANDBOX_PORT})"
-    )
+    command.add_argument("--port", type=_port, default=SANDBOX_PORT, help="where to listen (default: %(default)s)")
     command.add_argument(
         "--token-lifetime", type=_seconds, default=300.0, metavar="S", help="seconds that a token lives (default: 300)"
     )
     command.add_argument(
-        "--export", metavar="SHELL", nargs="?", choices=("sh", "powershell"),
-        const="sh" if os.name == "posix" else "powershell",
+        "--export", metavar="SHELL", nargs="?", choices=("sh", "powershell"), const="sh",
         help="run nothing; print what another shell (sh or powershell) evaluates to point its programs at this port",
     )  # fmt: skip
 

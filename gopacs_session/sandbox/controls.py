@@ -70,8 +70,8 @@ class Sandbox(Realm):
         self.token_requests: list[Exchange] = []
         self.api_requests: list[Exchange] = []
         self._port, self._chosen_ca_file, self._on_request = port, ca_file, on_request
-        self._environment: Environment | None = None
         self._token_plan, self._api_plan = Plan(), Plan()
+        self._environment: Environment | None = None
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._gate = threading.Event()
