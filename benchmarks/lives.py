@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from table import OURS, PLAIN
 from urllib3 import HTTPResponse
 
-import gopacs_session.tokens
+import gopacs_session.clock
 from gopacs_session import GopacsSession
 
 API_URL = "https://api.gopacs-services.eu/"
@@ -159,7 +159,7 @@ def _good(authorization: str | None, issued: list[float], now: float) -> bool:
 @contextmanager
 def clock(now: list[float]) -> Iterator[None]:
     with (
-        mock.patch.object(gopacs_session.tokens, "monotonic", lambda: now[0]),
-        mock.patch.object(gopacs_session.tokens, "time", lambda: now[0]),
+        mock.patch.object(gopacs_session.clock, "monotonic", lambda: now[0]),
+        mock.patch.object(gopacs_session.clock, "time", lambda: now[0]),
     ):
         yield

@@ -1,171 +1,266 @@
-"""Which request bears the token: at its start, on a redirect, and after the API refused one."""
+"""Which request bears the token, what a redirect keeps of it, and how a refusal is mended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from datetime import timedelta
-from time import perf_counter
-from typing import Any
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from oauthlib.oauth2 import InsecureTransportError
-from requests import PreparedRequest, Response, sessions
-from requests.adapters import BaseAdapter
+import requests
+from oauthlib.oauth2 import BackendApplicationClient, TokenExpiredError
+from requests import PreparedRequest, Response
 from requests.auth import AuthBase
-from requests.exceptions import RequestException, UnrewindableBodyError
-from requests.utils import rewind_body
 
-from .authorization import bears_token
-from .environments import Environment, preset_owning
-from .exceptions import WrongEnvironmentError
-from .tokens import Token
+from . import environment_variables
+from .adapters import SharedContextAdapter
+from .bearing import MASK, BearerHeaders, Mending, hide_token
+from .environments import PRODUCTION, Environment, environment_of, preset_owning
+from .exceptions import InsecureURLError, WrongEnvironmentError
+from .grant import ClientCredentialsGrant, ClientSecret, Scope, check_scope
+from .issued_token import IssuedToken
+from .renewal import Updater, check_updater
+from .timeouts import Timeout, check_seconds, check_timeout
+from .tokens import CurrentToken
+from .transport import TokenTransport
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class PlainAuth(AuthBase):
-    """What requests does where no auth is given: netrc's credentials, or else those in the URL."""
-
-    def __init__(self, trust_env: bool) -> None:
-        self._trust_env = trust_env
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        # By the name that requests.Session looks up, for those who replace it there.
-        netrc_auth = sessions.get_netrc_auth  # type: ignore[attr-defined]
-        request.prepare_auth(netrc_auth(str(request.url)) if self._trust_env else None)
-        return request
+log = logging.getLogger("gopacs_session")
 
 
-class TokenAuth(AuthBase):
-    """Puts the token on requests to an environment's hosts, and answers a 401 to it with another token.
+class AuthHeader(dict[str, str]):
+    """An Authorization header whose repr hides the token."""
+
+    def __repr__(self) -> str:
+        return repr(dict.fromkeys(self, MASK))
+
+
+class GopacsAuth(AuthBase):
+    """An auth object of requests: it puts an access token on requests to GOPACS, whoever sends them.
+
+    ::
+
+        requests.get("https://api.gopacs-services.eu/…", auth=GopacsAuth("my-client", "its-secret"))
+
+    One object serves any number of threads and sessions with one token, which it obtains and renews through connections
+    of its own. A request that is refused with it is sent once more with another, by the adapter that sent it. Requests
+    to other hosts stay as they are.
 
     Args:
-        environment: whose hosts may see the token.
-        get_token: returns a usable token; other than the refused one, if it is given an Authorization.
-        get_adapter: returns the adapter for a URL.
-        trust_env: whether requests to other hosts may use netrc.
+        client_id: the API client's name, as registered with GOPACS.
+        client_secret: its key; or a callable without arguments that returns it, called for each token request.
+        environment: an :class:`Environment`, or ``"acceptance"`` or ``"production"``.
+        scope: scopes to ask for (RFC 6749 section 3.3); GOPACS needs none.
+        leeway: seconds before its expiry from which a token is renewed in the background, at most half its life.
+        token_timeout: seconds for one try at the token endpoint, or a pair of seconds to connect and to read.
+        token_updater: called with each new token, a dict, by the thread that renewed it.
+
+    Raises:
+        ConfigurationError: an argument is empty, unknown or malformed.
     """
 
     def __init__(
         self,
-        environment: Environment,
-        get_token: Callable[[str | None], Token],
-        get_adapter: Callable[[str], BaseAdapter],
-        trust_env: bool,
+        client_id: str,
+        client_secret: ClientSecret,
+        environment: Environment | str = PRODUCTION,
+        *,
+        scope: Scope = None,
+        leeway: float = 60,
+        token_timeout: Timeout = 10,
+        token_updater: Updater | None = None,
     ) -> None:
-        self._environment = environment
-        self._get_token = get_token
-        self._get_adapter = get_adapter
-        self._trust_env = trust_env
+        check_seconds("leeway", leeway, least=0)
+        check_updater(token_updater)
+        environment = environment_of(environment)
+        session = requests.Session()
+        session.mount("https://", SharedContextAdapter())
+        transport = TokenTransport(session, environment.ca_bundle)
+        self.session: requests.Session | None = None  # whose requests it authenticates; None: anybody's
+        self.grant = ClientCredentialsGrant(environment, client_id, client_secret, scope, token_timeout, transport)
+        self.tokens = CurrentToken(self.grant, leeway, token_updater)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
+        """An auth object with the settings in environment variables: see :meth:`GopacsSession.from_env`."""
+        return cls(**{**environment_variables.read(environ, options).arguments, **options})
+
+    def carried_by(self, session: requests.Session) -> Self:
+        """A copy that authenticates the requests of one session, through which its token requests and replays go."""
+        twin = copy.copy(self)
+        twin.session = session
+        twin.grant = replace(self.grant, transport=TokenTransport(session, self.environment.ca_bundle))
+        twin.tokens = self.tokens.with_grant(twin.grant)
+        return twin
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.environment.name} client_id={self.client_id!r}>"
+
+    # -- a request, a redirect, a refusal ---------------------------------------------------------------------------
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        if not self._may_bear_token(request.url):
-            return PlainAuth(self._trust_env)(request)
-        self._put_token(request)
-        # Hooks of an auth run before the user's: those see the final answer only.
-        request.register_hook("response", _Replay(self))
+        """Put the token on a request to the environment's hosts.
+
+        Raises:
+            WrongEnvironmentError: the URL belongs to another environment.
+            InsecureURLError: an ``http://`` URL of a host of this environment.
+            TokenRequestError: no token could be obtained.
+        """
+        url = str(request.url)
+        if self.grant.environment.covers(url):
+            token = self.get_token()
+            request.headers = BearerHeaders(request.headers, Authorization=token.authorization)
+            if request.headers.get("Accept") == "*/*":
+                request.headers["Accept"] = "application/json"  # GOPACS's manual asks for it.
+            # In front of the user's hooks, which see the final answer only.
+            request.hooks["response"].insert(0, Mending(self, token.authorization, f"{request.method} {url}"))
+        else:
+            self._stay_away(url)
         return request
 
-    def follow_redirect(self, request: PreparedRequest) -> None:
-        """Keep the token on a redirected request, or drop it for good once it leaves the environment."""
-        if self._environment.covers(str(request.url)) and bears_token(request):
-            self._put_token(request)
-        else:
-            # Nor are netrc's credentials put in its place: a redirect is no reason to log in elsewhere.
-            request.headers.pop("Authorization", None)
-            self._refuse_other_environments(str(request.url))
+    def get_token(self, refused: str | None = None) -> IssuedToken:
+        """The current token, or the next one if its time is over or an API refused it.
 
-    def replay(self, response: Response, **send_options: Any) -> Response:
-        """The answer to the same request with another token, if the body can be sent again."""
-        request = response.request.copy()
-        # Before the renewal: requests-mock takes its adapter back after any nested send.
-        adapter = self._get_adapter(str(request.url))
-        replayable, stream = _rewind(request), send_options.get("stream")
-        if replayable:
-            _release(response, read=not stream)
-        elif not stream:
-            response.content  # noqa: B018 - the caller wants it read, and its connection back in the pool
+        Args:
+            refused: the Authorization that was refused.
+
+        Raises:
+            TokenRequestError: no token could be obtained.
+        """
         try:
-            token = self._get_token(str(request.headers["Authorization"]))
-        except BaseException:
-            response.close()  # The caller never sees it: where it is streamed, its connection would be lost.
-            raise
-        if not replayable:
-            return response
-        request.headers["Authorization"] = token.authorization
-        started = perf_counter()
-        replayed = adapter.send(request, **send_options)
-        replayed.elapsed = timedelta(seconds=perf_counter() - started)
-        replayed.history.append(response)
-        return replayed
+            return self.tokens.current(refused)
+        except TokenExpiredError:
+            pass  # An error of the renewal is not to come "during the handling of" this one.
+        return self.tokens.renew(refused)
 
-    def _may_bear_token(self, url: Any) -> bool:
-        """Whether this URL is our environment's; False for hosts that are none of GOPACS's."""
-        if self._environment.covers(url):
-            return True
-        if self._environment.owns(url):
-            raise InsecureTransportError
-        self._refuse_other_environments(url)
-        return False
+    def follow_redirect(self, request: PreparedRequest, response: Response) -> bool:
+        """Let a redirected request keep the token within the environment, or lose it for good; False if it had none.
 
-    def _refuse_other_environments(self, url: str) -> None:
+        It is the token at hand: were another one asked for, an error of the token endpoint would hide the answer to the
+        request before, which may have been executed.
+        """
+        mending = Mending.of(request)
+        authorization = request.headers.get("Authorization")
+        if mending is None or authorization not in (None, mending.authorization):
+            return False
+        hide_token(response)
+        token = self.tokens.latest
+        if authorization and token is not None and self.environment.covers(str(request.url)):
+            mending.bear(request, token)
+        else:
+            request.headers.pop("Authorization", None)
+        return True
+
+    def refuse_other_environments(self, url: str) -> None:
+        """Raise :class:`WrongEnvironmentError` if this URL belongs to another of GOPACS's environments."""
         other = preset_owning(url)
-        if other is not None and not self._environment.owns(url):
+        if other is not None and not self.environment.owns(url):
+            own = self.environment.name
             raise WrongEnvironmentError(
-                f"This session is of {self._environment.name}, but the URL is of {other.name}: nothing was sent to it. "
-                f"Use a session of {other.name}, or withhold_token=True."
+                f"The token is for {own}, but the URL belongs to {other.name}: nothing was sent to it. Use a session "
+                f"for {other.name}, or withhold_token=True."
             )
 
-    def _put_token(self, request: PreparedRequest) -> None:
-        request.headers["Authorization"] = self._get_token(None).authorization
-        if request.headers.get("Accept") == "*/*":
-            request.headers["Accept"] = "application/json"  # GOPACS's manual asks for it.
+    def _stay_away(self, url: str) -> None:
+        host = urlsplit(url).hostname
+        if self.environment.owns(url):
+            raise InsecureURLError(
+                f"A token goes over https only, and nothing was sent to http://{host}: use https://."
+            )
+        self.refuse_other_environments(url)
+        log.debug("%s does not belong to %s: it gets no token.", host, self.environment.name)
 
+    # -- the token --------------------------------------------------------------------------------------------------
 
-class _Replay:
-    """The response hook of a request that bears a token."""
+    def fetch_token(self, refused: str | None = None) -> dict[str, Any]:
+        """Ask for a new token now, whatever happened before.
 
-    def __init__(self, auth: TokenAuth | None = None) -> None:
-        self._auth = auth
+        Args:
+            refused: a token or an Authorization that an API refused: another one is asked for only if nobody has since.
 
-    def __call__(self, response: Response, **send_options: Any) -> Response:
-        # requests-cache calls the hooks once more: here only the answer to a replay has a history.
-        refused = response.status_code == 401 and not response.history
-        if self._auth and refused and bears_token(response.request):
-            return self._auth.replay(response, **send_options)
-        return response
+        Returns:
+            The token endpoint's answer (RFC 6749 section 5.1), with ``expires_in`` in seconds and ``expires_at`` in
+            seconds since the epoch.
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Replay:
-        return self  # A copy of the request is to be replayed, too.
+        Raises:
+            TokenRequestError: no token could be obtained.
+        """
+        if refused is None:
+            latest = self.tokens.latest
+            token = self.tokens.renew(replacing=latest.authorization if latest else None, insist=True)
+        else:
+            token = self.get_token(f"Bearer {refused.split()[-1]}")
+        return dict(token.client.token)
 
-    def __reduce__(self) -> tuple[type[_Replay], tuple[()]]:
-        # Hooks hang on each response: one that is pickled must not take the session and its secret along.
-        return _Replay, ()
+    @property
+    def token(self) -> dict[str, Any]:
+        """The current token answer, expired or not; empty before the first. A stored one can be assigned.
 
+        Raises:
+            ConfigurationError: what is assigned holds no access token.
+        """
+        return self.tokens.answer
 
-def has_token_auth(request: PreparedRequest) -> bool:
-    """Whether a session of ours prepared this request to bear its token, even if it has lost it on a redirect.
+    @token.setter
+    def token(self, answer: Mapping[str, Any] | None) -> None:
+        self.tokens.put(answer)
 
-    Not if the caller has put another Authorization in its place.
-    """
-    ours = "Authorization" not in request.headers or bears_token(request)
-    return ours and any(isinstance(hook, _Replay) for hook in request.hooks.get("response", ()))
+    @property
+    def auth_header(self) -> dict[str, str]:
+        """The Authorization header with a usable token; whoever sends it chooses where the token goes.
 
+        Raises:
+            TokenRequestError: no token could be obtained.
+        """
+        return AuthHeader(Authorization=self.get_token().authorization)
 
-def _rewind(request: PreparedRequest) -> bool:
-    """Set the body back to where it stood when it was first sent; False if it can't be."""
-    if request.body is None:  # A redirect drops the body, but not where it stood.
-        return True
-    if request._body_position is None:
-        return isinstance(request.body, (str, bytes, bytearray))
-    try:
-        rewind_body(request)
-    except (UnrewindableBodyError, ValueError):  # ValueError: the file was closed meanwhile.
-        return False
-    return True
+    @property
+    def client(self) -> BackendApplicationClient:
+        """oauthlib's client, a new one for each token."""
+        return self.tokens.client
 
+    # -- settings ---------------------------------------------------------------------------------------------------
 
-def _release(response: Response, *, read: bool) -> None:
-    """Give the connection back to its pool; `read` as much of the body first as a refusal may sensibly have."""
-    if read:
-        with suppress(RequestException, RuntimeError, ValueError):  # Whatever is wrong with it, another one is to come.
-            response._content = next(response.iter_content(65536), b"")
-    response.close()
+    @property
+    def environment(self) -> Environment:
+        """It can't be changed, since a token belongs to one environment."""
+        return self.grant.environment
+
+    @property
+    def client_id(self) -> str:
+        """It can't be changed, since a token belongs to one client."""
+        return self.grant.client_id
+
+    @property
+    def scope(self) -> Scope:
+        """Scopes to ask for from the next token request on."""
+        return self.grant.scope
+
+    @scope.setter
+    def scope(self, scope: Scope) -> None:
+        check_scope(scope)
+        self.grant.scope = scope
+
+    @property
+    def token_timeout(self) -> Timeout:
+        """Seconds for one try at the token endpoint, or a pair of seconds to connect and to read."""
+        return self.grant.timeout
+
+    @token_timeout.setter
+    def token_timeout(self, timeout: Timeout) -> None:
+        check_timeout("token_timeout", timeout)
+        self.grant.timeout = timeout
+
+    @property
+    def token_updater(self) -> Updater | None:
+        """Called with each new token, a dict, by the thread that renewed it."""
+        return self.tokens.updater
+
+    @token_updater.setter
+    def token_updater(self, updater: Updater | None) -> None:
+        check_updater(updater)
+        self.tokens.updater = updater

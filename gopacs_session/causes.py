@@ -1,7 +1,8 @@
-"""What an exception wraps: requests wraps urllib3, which wraps the system."""
+"""Where an exception comes from: requests wraps urllib3, which wraps the system."""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 
 DEEPEST = 20  # An adapter may raise anything, a circle of exceptions included.
@@ -26,3 +27,11 @@ def reason(error: BaseException) -> str:
         return (isinstance(cause, OSError) and cause.strerror) or str(cause) or type(cause).__name__
     except Exception:  # noqa: BLE001 - anything may fail to be printed
         return type(cause).__name__
+
+
+def place(error: BaseException) -> str:
+    """What was raised and where, without its words, which may hold a secret; with the file that it is about, if any."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    about = f" for {error.filename}" if isinstance(error, OSError) and error.filename else ""
+    why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    return f"{type(error).__name__}{why}{about} in {last.filename}, line {last.lineno}"

@@ -41,7 +41,8 @@ class Environment:
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name.strip()):
             raise ConfigurationError("An Environment needs a name.")
-        if not isinstance(self.token_url, str) or _scheme_and_host(self.token_url)[0] != "https":
+        match = _HTTP_URL.fullmatch(self.token_url) if isinstance(self.token_url, str) else None
+        if match is None or match["scheme"].lower() != "https" or not _canonical(match["host"]):
             raise ConfigurationError(f"Environment {self.name!r}: token_url must be an https:// URL.")
         if "@" in re.split("[/?#]", self.token_url)[2]:
             raise ConfigurationError(f"Environment {self.name!r}: token_url must not hold credentials.")
@@ -49,24 +50,15 @@ class Environment:
             raise ConfigurationError(f"Environment {self.name!r}: api_domains must be a tuple of host names.")
         if self.ca_bundle is not None and not (isinstance(self.ca_bundle, str) and self.ca_bundle.strip()):
             raise ConfigurationError(f"Environment {self.name!r}: ca_bundle must be the path of a file or directory.")
-        object.__setattr__(self, "api_domains", tuple(self._host_name(domain) for domain in self.api_domains))
-
-    def _host_name(self, domain: object) -> str:
-        name = domain.lower().removesuffix(".") if isinstance(domain, str) else ""
-        if not _HOST_NAME.fullmatch(name):
-            name = _ipv6_literal(name)
-        if not name:
-            raise ConfigurationError(f"Environment {self.name!r}: {domain!r} in api_domains is not a host name.")
-        return name
+        names = tuple(_host_name(domain) for domain in self.api_domains)
+        if "" in names:
+            raise ConfigurationError(f"Environment {self.name!r}: api_domains[{names.index('')}] is not a host name.")
+        object.__setattr__(self, "api_domains", names)
 
     def covers(self, url: str) -> bool:
         """Whether a token of this environment may be sent to `url`: over https, to one of its own hosts."""
-        scheme, host = _scheme_and_host(url)
-        return scheme == "https" and _own(self.api_domains, host)
-
-    def serves(self, url: str) -> bool:
-        """Whether the host of an http or https URL is one of this environment's, the authorization server included."""
-        return self.owns(url) or _scheme_and_host(url)[1] == _scheme_and_host(self.token_url)[1]
+        match = _HTTP_URL.fullmatch(url)
+        return match is not None and match["scheme"].lower() == "https" and _own(self.api_domains, match["host"])
 
     def owns(self, url: str) -> bool:
         """Whether the host of an http or https URL is one of this environment's.
@@ -74,27 +66,30 @@ class Environment:
         A host in the domains of several environments belongs to the longest domain: ``api.acc.gopacs-services.eu`` is
         acceptance's, though production has ``gopacs-services.eu``.
         """
-        return _own(self.api_domains, _scheme_and_host(url)[1])
+        match = _HTTP_URL.fullmatch(url)
+        return match is not None and _own(self.api_domains, match["host"])
 
 
 @lru_cache(maxsize=128)  # Each request asks, and of few hosts.
 def _own(api_domains: tuple[str, ...], host: str) -> bool:
-    depth = _depth(api_domains, host)
-    return depth > 0 and all(depth >= _depth(other.api_domains, host) for other in PRESETS)
+    """Whether the longest domain that `host` lies in is one of these, and not another environment's."""
+    name = f".{_canonical(host)}"
+    own, *others = (
+        max([len(domain) for domain in domains if name.endswith(f".{domain}")], default=0)
+        for domains in (api_domains, *(preset.api_domains for preset in PRESETS))
+    )
+    return 0 < own >= max(others)
 
 
-def _depth(api_domains: tuple[str, ...], host: str) -> int:
-    """Length of the longest of these domains that `host` lies in; 0 if it lies in none."""
-    return max([len(domain) for domain in api_domains if f".{host}".endswith(f".{domain}")], default=0)
+def _canonical(host: str) -> str:
+    """A URL's host as domains are written; empty if it is a malformed IPv6 address."""
+    return _ipv6_literal(host) if host.startswith("[") else host.lower().removesuffix(".")
 
 
-def _scheme_and_host(url: str) -> tuple[str, str]:
-    """Lower-case scheme and host of an http(s) URL, without a trailing dot; two empty strings for any other text."""
-    match = _HTTP_URL.fullmatch(url)
-    host = match["host"].lower().removesuffix(".") if match else ""
-    if host.startswith("["):
-        host = _ipv6_literal(host)
-    return (match["scheme"].lower(), host) if match and host else ("", "")
+def _host_name(domain: object) -> str:
+    """An entry of `api_domains` as domains are written; empty if it is not a host name."""
+    name = domain.lower().removesuffix(".") if isinstance(domain, str) else ""
+    return name if _HOST_NAME.fullmatch(name) else _ipv6_literal(name)
 
 
 def _ipv6_literal(text: str) -> str:
@@ -125,7 +120,20 @@ def preset(name: str) -> Environment:
         if candidate.name == name.strip().lower():
             return candidate
     choices = ", ".join(repr(candidate.name) for candidate in PRESETS)
-    raise ConfigurationError(f"Unknown environment {name!r}: choose {choices}, or pass an Environment.")
+    # The name is not quoted: it may be a secret in the wrong place.
+    raise ConfigurationError(f"Unknown environment: choose {choices}, or pass an Environment.")
+
+
+def environment_of(value: object) -> Environment:
+    """`value`, if it is an Environment, or the preset of that name.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    environment = preset(value) if isinstance(value, str) else value
+    if not isinstance(environment, Environment):
+        raise ConfigurationError("environment must be an Environment or the name of one.")
+    return environment
 
 
 def preset_owning(url: str) -> Environment | None:

@@ -4,12 +4,11 @@
 
     GopacsSessionError
     ├─ ConfigurationError (ValueError)
-    │   └─ WrongEnvironmentError
+    │   ├─ WrongEnvironmentError
+    │   └─ InsecureURLError (oauthlib.oauth2.InsecureTransportError)
     └─ TokenRequestError (requests.exceptions.RequestException)
         ├─ InvalidClientError
         └─ AuthorizationServerError
-
-Next to these, :class:`oauthlib.oauth2.InsecureTransportError` is raised for an ``http://`` URL of a GOPACS host.
 
 A message says what failed, in which environment, and what to do. It never holds a secret, a token, or the body of an
 answer; neither does anything that hangs on the exception.
@@ -20,6 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 import requests.exceptions
+from oauthlib.oauth2 import InsecureTransportError
 
 
 class GopacsSessionError(Exception):
@@ -32,6 +32,17 @@ class ConfigurationError(GopacsSessionError, ValueError):
 
 class WrongEnvironmentError(ConfigurationError):
     """The URL belongs to another GOPACS environment than the session; nothing was sent to it."""
+
+
+class InsecureURLError(ConfigurationError, InsecureTransportError):
+    """An ``http://`` URL of a GOPACS host; nothing was sent to it.
+
+    It is an :class:`oauthlib.oauth2.InsecureTransportError`, which requests-oauthlib raises for every ``http://`` URL.
+    """
+
+    def __init__(self, message: str) -> None:
+        InsecureTransportError.__init__(self, message)
+        self.args = (message,)
 
 
 class TokenRequestError(GopacsSessionError, requests.exceptions.RequestException):
@@ -71,4 +82,4 @@ class InvalidClientError(TokenRequestError):
 
 
 class AuthorizationServerError(TokenRequestError):
-    """The authorization server was unreachable, timed out, or answered 429 or 5xx to the last try."""
+    """The authorization server was unreachable, timed out, or answered 408, 425, 429 or 5xx to the last try."""

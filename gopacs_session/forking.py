@@ -1,43 +1,43 @@
-"""What a session must forget in a forked child."""
+"""What must be forgotten in a forked child: locks that only the parent's threads would release, and its connections."""
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
-from collections.abc import MutableMapping
 from typing import Protocol
 
-from requests.adapters import BaseAdapter, HTTPAdapter
-
-from .tokens import CurrentToken
-
-
-class Session(Protocol):
-    """What there is to forget of it."""
-
-    adapters: MutableMapping[str, BaseAdapter]
-    _current: CurrentToken
+import requests
+from requests.adapters import HTTPAdapter
 
 
-_sessions: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
+class Watched(Protocol):
+    def after_fork(self) -> None:
+        """Start afresh: no other thread runs in this process."""
 
 
-def watch(session: Session) -> None:
-    """Have `session` start afresh in each child that is forked from now on."""
-    # By identity: a subclass may define equality, and so not be hashable.
-    _sessions[id(session)] = session
+_watched: weakref.WeakValueDictionary[int, Watched] = weakref.WeakValueDictionary()
 
 
-def _after_fork() -> None:
-    """In a forked child no renewal is in flight, and no connection is shared with the parent process."""
-    sessions = list(_sessions.values())
-    for session in sessions:
-        session._current.forget_renewal()
-    for adapter in [adapter for session in sessions for adapter in session.adapters.values()]:
+def watch(thing: Watched) -> None:
+    """Have `thing` start afresh in each child that is forked from now on."""
+    _watched[id(thing)] = thing
+
+
+def forget_connections(session: requests.Session) -> None:
+    """Let `session` share no connection and no lock with the parent process."""
+    if hasattr(session.cookies, "_cookies_lock"):
+        session.cookies._cookies_lock = threading.RLock()
+    for adapter in session.adapters.values():
         if isinstance(adapter, HTTPAdapter):
             for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
                 # New pools by the manager's own settings; clear() would take locks that the parent's threads held.
-                manager.pools = type(manager.pools)(manager.pools._maxsize)
+                manager.pools = type(manager.pools)(adapter._pool_connections)
+
+
+def _after_fork() -> None:
+    for thing in list(_watched.values()):
+        thing.after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork

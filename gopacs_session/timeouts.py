@@ -9,7 +9,7 @@ Timeout = float | tuple[float, float]
 
 def check_seconds(name: str, value: object, *, least: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= 1e9:
-        raise ConfigurationError(f"{name} must be a number of seconds from {least}, not {value!r:.50}.")
+        raise ConfigurationError(f"{name} must be a number of seconds from {least}.")
 
 
 def check_timeout(name: str, value: object, *, may_be_none: bool = False) -> None:

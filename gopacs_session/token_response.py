@@ -7,28 +7,30 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from html import escape
-from time import time
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from . import clock
 from .exceptions import AuthorizationServerError, InvalidClientError, TokenRequestError
 
-DEFAULT_LIFE = 60.0
+DEEPEST = 20  # levels of JSON: a session is pickled and copied with its token, and these give up sooner than JSON
 LONGEST_LIFE = 366 * 24 * 3600.0
 
 
 def verdict(status: int, answer: dict[str, Any]) -> tuple[type[TokenRequestError], str] | None:
     """What is wrong with an answer of the token endpoint; None if it brings a token."""
     error = answer.get("error")
-    if status == 429 or status >= 500:
-        return AuthorizationServerError, f"the authorization server answered {status}."
-    if error in ("invalid_client", "unauthorized_client"):
+    if status in (408, 425, 429) or status >= 500:
+        return AuthorizationServerError, f"the authorization server answered {status}; try again later."
+    # 401 is for the client's authentication (RFC 6749 section 5.2), also where Keycloak disabled its service account.
+    refused = error in ("invalid_client", "unauthorized_client")
+    if refused or (status == 401 and error):
         return InvalidClientError, (
-            f"the authorization server refused the client ({status} {error}). "
-            "Check client id and secret, and that they are of this environment."
+            f"the authorization server refused the client ({status} {error if refused else 'see error'}). "
+            "Check client id and secret, and that they belong to this environment."
         )
     if 300 <= status < 400:
-        return TokenRequestError, f"the token endpoint redirects ({status}), and a secret follows no redirect."
+        return TokenRequestError, f"the token endpoint redirects ({status}); redirects are not followed with a secret."
     if status != 200 or error:
         return TokenRequestError, f"the authorization server refused the request ({status}); see error and description."
     if not bears_token(answer):
@@ -49,7 +51,13 @@ def json_object(body: bytes) -> dict[str, Any]:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+    level: list[Any] = [value] if isinstance(value, dict) else []
+    for _ in range(DEEPEST):
+        if not level:
+            return value if isinstance(value, dict) else {}
+        values = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [child for children in values for child in children if isinstance(child, (dict, list))]
+    return {}
 
 
 def quotable(text: object, secret: str) -> str | None:
@@ -81,15 +89,9 @@ def retry_after_seconds(value: str | None) -> float | None:
     if value.strip().isdecimal():
         return min(seconds(value), LONGEST_LIFE)
     try:
-        return min(max(0.0, parsedate_to_datetime(value).timestamp() - time()), LONGEST_LIFE)
+        return min(max(0.0, parsedate_to_datetime(value).timestamp() - clock.time()), LONGEST_LIFE)
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def lifetime(expires_in: object) -> float:
-    """Seconds that a token lives (RFC 6749 section 5.1); 60 if the server tells nothing that makes sense."""
-    life = 0.0 if isinstance(expires_in, bool) else seconds(expires_in)
-    return life if 0 < life <= LONGEST_LIFE else DEFAULT_LIFE
 
 
 def seconds(value: object) -> float:

@@ -1,108 +1,89 @@
-"""The one current token of a session: usable, stale or gone; renewed once for everyone who waits."""
+"""The one current token: usable, stale or expired; renewed once for everyone."""
 
 from __future__ import annotations
 
 import copy
 import logging
+import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from math import isfinite
-from time import monotonic, sleep, time
+from collections.abc import Mapping
+from contextlib import suppress
+from time import sleep
 from typing import Any
 
-from .authorization import Authorization
-from .exceptions import AuthorizationServerError, ConfigurationError, TokenRequestError
-from .token_response import bears_token, lifetime, seconds
+from oauthlib.oauth2 import BackendApplicationClient, TokenExpiredError
+
+from . import clock
+from .exceptions import ConfigurationError, TokenRequestError
+from .forking import watch
+from .grant import ClientCredentialsGrant
+from .issued_token import IssuedToken
+from .renewal import Failure, Renewal, Renewals, Updater
+from .token_response import bears_token
 
 log = logging.getLogger("gopacs_session")
 
-Fetch = Callable[[], tuple[Mapping[str, Any], float]]  # an answer, and the seconds since it was asked for
-Updated = Callable[[dict[str, Any]], None]
-
 PAUSE_AFTER_FAILURE = 5.0  # seconds
 HEAD_START = 0.005  # A new thread takes the interpreter; the request that found the token stale is to be sent first.
-
-
-@dataclass(frozen=True)
-class Token:
-    """A token answer and the times, on the monotonic clock, at which it turns stale and unusable."""
-
-    answer: Mapping[str, Any] = field(repr=False)
-    authorization: Authorization
-    stale_at: float
-    unusable_at: float
-
-    @classmethod
-    def issued(cls, answer: Mapping[str, Any], leeway: float, age: float = 0.0) -> Token:
-        """The token of an answer that was asked for `age` seconds ago."""
-        life = lifetime(answer.get("expires_in"))
-        expires_at = monotonic() - age + life
-        return cls(
-            answer={**answer, "expires_in": life, "expires_at": time() - age + life},
-            authorization=Authorization(f"Bearer {answer['access_token']}"),
-            stale_at=expires_at - min(leeway, life / 2),
-            unusable_at=expires_at - min(5.0, life / 10),
-        )
-
-    @classmethod
-    def stored(cls, answer: Mapping[str, Any], leeway: float) -> Token:
-        """The token of an answer that was kept somewhere; its ``expires_at`` tells how much of its life is left."""
-        if answer.get("expires_at") is None:
-            return cls.issued(answer, leeway)
-        expires_at = seconds(answer["expires_at"])
-        left = expires_at - time() if isfinite(expires_at) else 0.0
-        life = lifetime(answer.get("expires_in", left))
-        # A wall clock that stepped back since must not lengthen the life.
-        return cls.issued({**answer, "expires_in": life}, leeway, age=max(0.0, life - left))
+YOUNG = 5.0  # seconds
 
 
 class CurrentToken:
     """Hands out one token to many threads, and lets one of them renew it for all.
 
-    Args:
-        leeway: seconds before its expiry from which a token is renewed while it is still in use.
+    Reading or replacing `_token` is one step, with the interpreter's lock or without: no thread sees half a token.
 
-    Attributes:
-        patience: seconds after which a renewal that another thread runs counts as hung.
+    Args:
+        grant: asks for tokens.
+        leeway: seconds before its expiry from which a token is renewed while it is still in use.
+        updater: called with each new token, a dict, by the thread that renewed it.
     """
 
-    def __init__(self, leeway: float) -> None:
-        self._leeway = leeway
-        self.patience = 60.0
-        self._token: Token | None = None
-        self.forget_renewal()
+    def __init__(self, grant: ClientCredentialsGrant, leeway: float, updater: Updater | None) -> None:
+        self.grant, self.updater, self._leeway = grant, updater, leeway
+        self._token: IssuedToken | None = None
+        self._refused: str | None = None
+        self.after_fork()
+        watch(self)
 
-    def forget_renewal(self) -> None:
-        """Start without a renewal in flight, as after a fork: the thread that ran it lives in the parent only."""
-        self._lock = threading.Lock()
-        self._renewing: set[int] = set()  # threads: those that fetch, or tell of what they fetched
-        self._failures = 0
-        self._error: TokenRequestError | None = None
+    def after_fork(self) -> None:
+        """Start without a renewal in flight: the thread that ran it lives in the parent process only."""
+        self._renewals = Renewals()
+        self._failure: Failure | None = None
         self._retry_at = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         # The monotonic clock means nothing in another process: the wall clock's expires_at carries the token over.
-        return {"leeway": self._leeway, "patience": self.patience, "answer": self.answer}
+        return {"grant": self.grant, "updater": self.updater, "leeway": self._leeway, "answer": self.answer}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._leeway, self.patience = state["leeway"], state["patience"]
+        self.__init__(state["grant"], state["leeway"], state["updater"])  # type: ignore[misc]
         self.put(state["answer"])
-        self.forget_renewal()
+
+    def with_grant(self, grant: ClientCredentialsGrant) -> CurrentToken:
+        """The same token, to be renewed by another grant."""
+        twin = CurrentToken(grant, self._leeway, self.updater)
+        twin._token, twin._refused = self._token, self._refused
+        return twin
 
     @property
-    def token(self) -> Token | None:
+    def latest(self) -> IssuedToken | None:
         """The current token, usable or not."""
         return self._token
+
+    @property
+    def client(self) -> BackendApplicationClient:
+        """oauthlib's client with the current token; without one before the first."""
+        token = self._token
+        return token.client if token else BackendApplicationClient(self.grant.client_id)
 
     @property
     def answer(self) -> dict[str, Any]:
         """The current token's answer with its ``expires_at``; empty if there is none."""
         token = self._token
-        return dict(token.answer) if token else {}
+        return dict(token.client.token) if token else {}
 
-    def put(self, answer: Mapping[str, Any]) -> None:
+    def put(self, answer: Mapping[str, Any] | None) -> None:
         """Make a stored token answer the current one; an empty one means that there is none.
 
         Raises:
@@ -110,82 +91,108 @@ class CurrentToken:
         """
         if answer and not (isinstance(answer, Mapping) and bears_token(answer)):
             raise ConfigurationError("A stored token must be a mapping with a printable access_token of type Bearer.")
-        self._token = Token.stored(answer, self._leeway) if answer else None
+        self._token = IssuedToken.stored(self.grant.client_id, answer, self._leeway) if answer else None
 
-    def get(self, fetch: Fetch, updated: Updated, refused: str | None = None) -> Token:
-        """The current token at once if it is usable, else the one that a renewal brings.
+    def current(self, refused: str | None = None) -> IssuedToken:
+        """The current token. If it is stale, a renewal starts behind the caller's back.
 
         Args:
-            fetch: asks the token endpoint for an answer.
-            updated: called with a new answer, by the thread that fetched it.
-            refused: the Authorization that an API refused; a token newer than that one is good.
+            refused: an Authorization that an API has refused.
+
+        Raises:
+            oauthlib.oauth2.TokenExpiredError: there is no token, its time is over, or it is the refused one.
         """
-        token, now = self._token, monotonic()
-        if token is None or now >= token.unusable_at or token.authorization == refused:
-            return self.renew(fetch, updated, token)
-        if now >= token.stale_at and now >= self._retry_at and not self._lock.locked():
-            self._retry_at = now + PAUSE_AFTER_FAILURE
-            self._renew_behind(fetch, updated, token)
+        token = self._token
+        if token is None or token.authorization in (refused, self._refused):
+            raise TokenExpiredError
+        now = clock.monotonic()
+        left = min(token.issued_at + token.life - now, token.expires_at - clock.time())
+        if left <= token.unusable:
+            raise TokenExpiredError
+        if left <= token.stale and now >= self._retry_at:
+            self._renew_behind(token)
         return token
 
-    def renew(self, fetch: Fetch, updated: Updated, known: Token | None) -> Token:
-        """The token after `known`. One thread fetches it; those who wait meanwhile share it, or its error."""
-        failures = self._failures
-        with self._turn():
-            if self._token is not None and self._token is not known:
-                return self._token
-            if self._error is not None and self._failures != failures:
-                # A copy: one exception raised in many threads would mix up their tracebacks.
-                raise copy.copy(self._error)
-            token = self._token = self._fetch(fetch)
-        with self._renewal():
-            updated(dict(token.answer))
+    def renew(self, refused: str | None = None, *, replacing: str | None = None, insist: bool = False) -> IssuedToken:
+        """The next token. One thread asks for it; those who wait meanwhile share it, or its error.
+
+        Args:
+            refused: an Authorization that an API has refused.
+            replacing: an Authorization that may still be good, but is to be replaced.
+            insist: ask even if there was an error just before.
+
+        Raises:
+            TokenRequestError: no token could be obtained, now or just before.
+        """
+        renewal, seen = Renewal(), self._failure
+        try:
+            with renewal.lock:
+                while True:
+                    other = self._renewals.start(renewal)
+                    token = self._known(refused or replacing, seen, insist)
+                    if token is not None:
+                        return token
+                    if other is renewal:
+                        token = self._fetch(refused)
+                        break
+                    self._renewals.wait_for(other, self.grant.longest)
+        finally:
+            renewal.ended.set()
+        if self.updater is not None:
+            self._renewals.tell(self.updater, dict(token.client.token))
         return token
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Be the only thread in the block; give up where waiting for that would never end."""
-        if threading.get_ident() in self._renewing:
-            # A signal handler, a client_secret callable or a token_updater that calls GOPACS itself.
-            raise TokenRequestError("No access token: it was asked for in the midst of its own renewal.")
-        lock = self._lock
-        if not lock.acquire(timeout=self.patience):
-            if lock is self._lock:
-                self.forget_renewal()
-            raise AuthorizationServerError("No access token: its renewal by another thread hangs.")
-        try:
-            yield
-        finally:
-            lock.release()
+    def refuse(self, authorization: str) -> None:
+        """Have the next request renew the token, if it still is this one."""
+        self._refused = authorization
 
-    @contextmanager
-    def _renewal(self) -> Iterator[None]:
-        """Remember in the block that this thread is in the midst of a renewal."""
-        self._renewing.add(threading.get_ident())
-        try:
-            yield
-        finally:
-            self._renewing.discard(threading.get_ident())
+    def is_renewed_in_vain(self, refused: str) -> bool:
+        """Whether it would be vain to renew the token, since it is itself the young answer to a refusal.
 
-    def _fetch(self, fetch: Fetch) -> Token:
+        An API whose clock is behind refuses each token for a moment, and one may refuse them all.
+        """
+        token = self._token
+        if token is None or token.authorization != refused or not token.came_of_a_refusal:
+            return False
+        return clock.monotonic() - token.issued_at < YOUNG
+
+    def _known(self, but: str | None, seen: Failure | None, insist: bool) -> IssuedToken | None:
+        """What another renewal has brought since `seen`: a token, or its error; None if this thread has to ask."""
+        with suppress(TokenExpiredError):
+            return self.current(but)
+        failure = self._failure
+        if failure is not None and (failure is not seen or (not insist and clock.monotonic() < failure.until)):
+            raise copy.copy(failure.error)  # A copy: one exception in many threads would mix up their tracebacks.
+        return None
+
+    def _fetch(self, refused: str | None) -> IssuedToken:
         try:
-            with self._renewal():
-                answer, age = fetch()
+            answer, age = self.grant.request_token()
         except TokenRequestError as error:
-            self._error = copy.copy(error)
-            self._failures += 1
-            self._retry_at = monotonic() + PAUSE_AFTER_FAILURE
+            self._failure = failure = Failure(copy.copy(error))
+            self._retry_at = max(failure.until, clock.monotonic() + PAUSE_AFTER_FAILURE)
             raise
-        self._retry_at = 0.0
-        return Token.issued(answer, self._leeway, age)
+        token = IssuedToken(self.grant.client_id, answer, self._leeway, age)
+        before, self._token, self._retry_at = self._token, token, 0.0
+        token.came_of_a_refusal = before is not None and before.authorization in (refused, self._refused)
+        # Only now: a log handler that raises costs no token.
+        log.debug(
+            "Token obtained: environment %s, client_id %s, life %.0f s, in %.3f s.",
+            self.grant.environment.name, self.grant.client_id, token.life, age,
+        )  # fmt: skip
+        return token
 
-    def _renew_behind(self, fetch: Fetch, updated: Updated, known: Token) -> None:
+    def _renew_behind(self, token: IssuedToken) -> None:
         """Renew in a thread of its own; only the log hears of a failure, since the token is still usable."""
+        # Thread.start waits for ever at the interpreter's end (CPython before 3.12).
+        if self._renewals.in_flight() or sys.is_finalizing():
+            return
+        self._retry_at = clock.monotonic() + PAUSE_AFTER_FAILURE
 
         def renew() -> None:
             sleep(HEAD_START)
             try:
-                self.renew(fetch, updated, known)
+                self.renew(replacing=token.authorization)
             except TokenRequestError as error:
                 log.warning("A token could not be renewed before it expires: %s", error)
 

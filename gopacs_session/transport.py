@@ -1,13 +1,19 @@
-"""A request of our own on a session's connections: nothing else of the user's goes along, and no answer is endless."""
+"""How a token request travels: by a session's adapters, proxies and TLS settings, and with nothing else of it."""
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
+from typing import Any
 
 import requests
-from requests.cookies import RequestsCookieJar
+import urllib3
 
-from .timeouts import Timeout
+from .causes import causes
+from .forking import forget_connections, watch
+from .timeouts import Timeout, connect_and_read
 
 CONNECTION_ERRORS = (
     requests.ConnectionError,
@@ -15,30 +21,105 @@ CONNECTION_ERRORS = (
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
     requests.exceptions.RetryError,
+    urllib3.exceptions.HTTPError,
 )
 LONGEST_ANSWER = 1 << 20  # bytes
-CHUNK = 64  # Small, so that a server that feeds a body byte by byte soon meets the time limit.
+CHUNK = 16384  # bytes
 
 
-def send(session: requests.Session, request: requests.PreparedRequest, timeout: Timeout) -> requests.Response:
-    """Send it through the adapters, proxies and TLS settings of `session`."""
-    # A twin, so that cookies of the token endpoint do not come back with the user's requests.
-    transport: requests.Session = object.__new__(type(session))
-    # No redirect is even looked at: one would carry the secret to another place (307), or its body into memory.
-    transport.__dict__ = {
-        **session.__dict__, "cookies": RequestsCookieJar(), "get_redirect_target": lambda response: None
-    }  # fmt: skip
-    settings = transport.merge_environment_settings(str(request.url), {}, True, None, None)
-    return transport.send(request, timeout=timeout, **settings)
+@dataclass
+class TokenTransport:
+    """Sends token requests.
+
+    Args:
+        session: whose adapters, proxies and TLS settings carry them.
+        ca_bundle: the environment's.
+    """
+
+    session: requests.Session
+    ca_bundle: str | None
+
+    def __post_init__(self) -> None:
+        watch(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        watch(self)
+
+    def after_fork(self) -> None:
+        forget_connections(self.session)
+
+    def send(self, request: requests.PreparedRequest, timeout: Timeout) -> requests.Response:
+        """The answer to a token request, read whole; nothing of it but status, body and Retry-After.
+
+        Raises:
+            Exception: what requests, urllib3 or a mounted adapter raises.
+        """
+        # By a hook, which runs before anybody follows a redirect (a 307 would carry the secret to another host) or
+        # keeps a cookie, whatever is wrapped around the session's send.
+        seconds = timeout[1] if isinstance(timeout, tuple) else timeout
+        request.register_hook("response", partial(_read_whole, seconds=seconds))
+        verify = self.ca_bundle if self.session.verify is True else None
+        settings = self.session.merge_environment_settings(str(request.url), {}, True, verify, None)
+        return self.session.send(request, timeout=timeout, allow_redirects=False, **settings)
 
 
-def read(response: requests.Response, limit: float) -> bytes:
-    """The body, or its first MiB, in at most `limit` seconds: a timeout of requests is for each byte, not for all."""
-    deadline, body = perf_counter() + limit, bytearray()
-    for chunk in response.iter_content(CHUNK):
-        body += chunk
+def from_a_signal_handler(error: Exception, elapsed: float, timeout: Timeout) -> BaseException | None:
+    """What a signal handler raised, if `error` wraps that.
+
+    The usual deadline is a handler that raises TimeoutError or ConnectionError, and urllib3 takes these for the
+    network's. But those of the system carry an errno, and a socket's timeout does not come before its time.
+
+    Args:
+        elapsed: seconds after which `error` came.
+        timeout: that of the socket.
+    """
+    *_, cause = causes(error)
+    early = elapsed < 0.9 * min(connect_and_read(timeout))
+    if isinstance(cause, TimeoutError) and cause.errno is None and early:
+        return cause
+    return cause if type(cause) is ConnectionError and cause.errno is None else None
+
+
+def _read_whole(response: requests.Response, seconds: float, **_: Any) -> requests.Response:
+    """Stand in for an answer: with its status and body, and no header that anybody would act on."""
+    with response:
+        body, _complete = read_within(response, seconds, LONGEST_ANSWER)
+    answer = requests.Response()
+    answer.status_code, answer.url, answer._content = response.status_code, response.url, body
+    if "Retry-After" in response.headers:
+        answer.headers["Retry-After"] = response.headers["Retry-After"]
+    return answer
+
+
+def read_within(response: requests.Response, seconds: float, limit: int) -> tuple[bytes, bool]:
+    """The decoded body, or as much of it as `limit` bytes, and whether that is all of it.
+
+    Bounded as a whole: a timeout of requests is for each wait, and what comes may decode to nothing, or to gigabytes.
+
+    Raises:
+        requests.Timeout: it was not complete after `seconds`.
+        requests.exceptions.ContentDecodingError: it is not what its Content-Encoding says.
+        urllib3.exceptions.HTTPError: the connection broke.
+    """
+    if isinstance(response._content, bytes):  # An adapter without a connection has put it there.
+        return response._content[:limit], len(response._content) <= limit
+    raw, deadline, wire = response.raw, perf_counter() + seconds, bytearray()
+    # read1 returns what has come; read would wait for all of CHUNK, with a timeout for each byte.
+    read = partial(raw.read1, decode_content=False) if isinstance(raw, urllib3.HTTPResponse) else raw.read
+    while len(wire) <= limit and (part := read(CHUNK)):
+        wire += part
         if perf_counter() > deadline:
-            raise requests.Timeout("The answer does not end.")
-        if len(body) > LONGEST_ANSWER:
-            break
-    return bytes(body)
+            raise requests.Timeout(f"The answer was not complete after {seconds:g} s.")
+    body, encoding = bytes(wire), response.headers.get("Content-Encoding", "").lower()
+    if encoding in ("gzip", "deflate"):  # Another coding, which nobody asked for, will be no JSON.
+        body = _decoded(body, encoding, limit)
+    return body[:limit], max(len(wire), len(body)) <= limit
+
+
+def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
+    """What `body` decodes to, or a little more than `limit` bytes of it."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, limit + 1)
+    except zlib.error as error:
+        raise requests.exceptions.ContentDecodingError(f"The answer is not {encoding}.") from error

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from support import Clock
 
-import gopacs_session.grant
-import gopacs_session.tokens
+import gopacs_session.clock
 from gopacs_session.sandbox import Sandbox
 
 pytest.register_assert_rewrite("contract")
@@ -38,8 +37,8 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(gopacs_session.tokens, "monotonic", lambda: clock.monotonic)
-    monkeypatch.setattr(gopacs_session.tokens, "time", lambda: clock.wall)
+    monkeypatch.setattr(gopacs_session.clock, "monotonic", lambda: clock.monotonic)
+    monkeypatch.setattr(gopacs_session.clock, "time", lambda: clock.wall)
     return clock
 
 
@@ -47,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses between tries at the token endpoint, in seconds, which pass at once."""
     pauses: list[float] = []
-    monkeypatch.setattr(gopacs_session.grant, "sleep", pauses.append)
+    monkeypatch.setattr(gopacs_session.clock, "sleep", pauses.append)
     return pauses
 
 

@@ -356,7 +356,7 @@ class TestToken:
         assert main(["token"]) == ExitCode.NO_TOKEN
         assert len(pauses) == 2
         first, second, last = complaint(capsys).replace("\n", "").split("gopacs-session: ")[1:]
-        assert re.fullmatch(r"No access token for localhost:\d+: .* 503\. .*Try 2 of 3 in \d\.\d s\.", first)
+        assert re.fullmatch(r"No access token for localhost:\d+: .* 503; .*Try 2 of 3 in \d\.\d s\.", first)
         assert re.fullmatch(r"Try 3 of 3 in \d\.\d s\.", second)
         assert last == "Gave up."
 

@@ -11,7 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from support import Clock
 
-from gopacs_session import ConfigurationError, GopacsSession, TokenRequestError
+from gopacs_session import PRODUCTION, ConfigurationError, GopacsSession
 from gopacs_session.sandbox import Sandbox
 
 
@@ -257,8 +257,6 @@ def test_the_parents_names(sandbox: Sandbox) -> None:
         assert session.token["access_token"] == "by-hand"
         session.access_token = None
         assert session.token == {}
-        session.client_id = "another"
-        assert session.client_id == "another"
 
 
 def test_a_token_that_is_none_cannot_be_stored(sandbox: Sandbox) -> None:
@@ -321,13 +319,13 @@ def test_half_a_timeout_can_be_none(sandbox: Sandbox) -> None:
         assert session.get(sandbox.api_url).status_code == 200
 
 
-def test_a_session_without_a_client_id_sends_nothing(sandbox: Sandbox) -> None:
-    """A client_id that was deleted or emptied later is a typed error, not a request without one."""
+@pytest.mark.parametrize("name, value", [("environment", PRODUCTION), ("client_id", "another")])
+def test_what_a_token_belongs_to_cannot_be_changed(sandbox: Sandbox, name: str, value: Any) -> None:
+    """A session's token belongs to its environment and its client: neither can be assigned or deleted."""
     with sandbox.session() as session:
-        session.client_id = ""
-        with pytest.raises(TokenRequestError, match="client_id"):
-            session.get(sandbox.api_url)
-        del session.client_id
-        with pytest.raises(TokenRequestError, match="client_id"):
-            session.fetch_token()
-    assert sandbox.token_requests == []
+        before = getattr(session, name)
+        with pytest.raises(AttributeError):
+            setattr(session, name, value)
+        with pytest.raises(AttributeError):
+            delattr(session, name)
+        assert getattr(session, name) == before

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from oauthlib.oauth2 import InsecureTransportError
 
 import gopacs_session
 from gopacs_session import (
@@ -20,6 +21,7 @@ from gopacs_session import (
     Environment,
     GopacsSession,
     GopacsSessionError,
+    InsecureURLError,
     InvalidClientError,
     TokenRequestError,
     WrongEnvironmentError,
@@ -30,6 +32,7 @@ BASES: dict[type[Exception], tuple[type[Exception], ...]] = {
     GopacsSessionError: (Exception,),
     ConfigurationError: (GopacsSessionError, ValueError),
     WrongEnvironmentError: (ConfigurationError,),
+    InsecureURLError: (ConfigurationError, InsecureTransportError),
     TokenRequestError: (GopacsSessionError, requests.exceptions.RequestException),
     InvalidClientError: (TokenRequestError,),
     AuthorizationServerError: (TokenRequestError,),
@@ -183,7 +186,7 @@ def test_the_message_of_a_wrong_environment_says_what_to_do() -> None:
         (("", "secret"), ["client_id"]),
         (("client", ""), ["client_secret"]),
         (("client", None), ["client_secret"]),
-        (("client", "secret", "staging"), ["staging", "acceptance", "production"]),
+        (("client", "secret", "staging"), ["environment", "acceptance", "production"]),
         (("client", "secret", None), ["environment"]),
     ],
 )

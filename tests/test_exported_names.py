@@ -22,8 +22,10 @@ PUBLIC_NAMES = {
     "AuthorizationServerError",
     "ConfigurationError",
     "Environment",
+    "GopacsAuth",
     "GopacsSession",
     "GopacsSessionError",
+    "InsecureURLError",
     "InvalidClientError",
     "TokenRequestError",
     "WrongEnvironmentError",
@@ -36,9 +38,11 @@ COMMAND = {"cli", "__main__"}
 # What each room, a module or a folder, may not reach by whatever way.
 OUT_OF_REACH = {
     "environments": {"token_response", "tokens", "grant", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
-    "tokens": {"grant", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
-    "grant": {"tokens", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
-    "auth": {"grant", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "transport": {"grant", "tokens", "bearing", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "grant": {"tokens", "bearing", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "tokens": {"bearing", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "bearing": {"auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "auth": {"session", "sandbox", "pytest_plugin", *COMMAND},
     "session": {"sandbox", "pytest_plugin", *COMMAND},
     "__init__": {"sandbox", "pytest_plugin", *COMMAND},
     "sandbox": {"pytest_plugin", *COMMAND},
@@ -51,6 +55,7 @@ def test_the_exported_names() -> None:
     """The package exports exactly its public names, and its version."""
     names = {n for n, value in vars(gopacs_session).items() if n[0] != "_" and not isinstance(value, ModuleType)}
     assert names == PUBLIC_NAMES
+    assert set(gopacs_session.__all__) == PUBLIC_NAMES
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", gopacs_session.__version__)
 
 
@@ -134,7 +139,7 @@ def test_the_exceptions_know_nobody() -> None:
 
 @pytest.mark.parametrize("room", OUT_OF_REACH)
 def test_imports_go_one_way(room: str) -> None:
-    """A room reaches none that stands above or beside it in the design: cli, sandbox, session, tokens and grant."""
+    """A room reaches none that stands above it: cli, sandbox, session, auth, bearing, tokens, grant, transport."""
     assert within_reach(room).isdisjoint(OUT_OF_REACH[room])
 
 
@@ -151,7 +156,9 @@ LIBRARY = within_reach("__init__") | within_reach("sandbox") | within_reach("pyt
     [
         ("environments", "requests|urllib3|oauthlib|requests_oauthlib|socket|http|os"),
         ("token_response", "requests|urllib3|oauthlib|requests_oauthlib|socket|http|threading|os"),
-        ("tokens", "requests|urllib3|oauthlib|requests_oauthlib|socket|http|urllib|os"),
+        ("issued_token", "requests|urllib3|requests_oauthlib|socket|http|urllib|os|threading"),
+        ("renewal", "requests|urllib3|oauthlib|requests_oauthlib|socket|http|urllib|os"),
+        ("tokens", "requests|urllib3|requests_oauthlib|socket|http|urllib|os"),
         ("grant", "threading|os"),
     ],
 )

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 from servers import TOKEN, Answer, Authority, Proxy, RawServer, chunked, http, proxying, raw, reset
+from support import Clock
 
 from gopacs_session import (
     AuthorizationServerError,
@@ -35,7 +36,7 @@ from gopacs_session import (
 from gopacs_session.sandbox import Sandbox
 
 SECRETS = ["+/%&= ü€", "%2B%20", "a+b c", " padded ", '"quoted"\\', "a;b#c?d&e=f", "\U0001f511\u05d0", "x" * 5000]
-TRANSIENT = [429, 500, 502, 503, 504]
+TRANSIENT = [408, 425, 429, 500, 502, 503, 504, 520, 529, 599]
 REDIRECTS = [301, 302, 303, 307, 308]
 GOOD = {"access_token": "abc", "expires_in": 300, "token_type": "Bearer"}
 
@@ -319,7 +320,7 @@ def test_redirects_of_the_token_endpoint_are_never_followed(
 def test_transient_answers_are_tried_three_times(
     sandbox: Sandbox, session: GopacsSession, pauses: list[float], status: int
 ) -> None:
-    """429, 500, 502, 503 and 504 cost three tries in all, with a pause before each further one."""
+    """What may pass, 408, 425, 429 and every 5xx, costs three tries in all, with a pause before each further one."""
     sandbox.answer_next_token_requests(99, status)
     with pytest.raises(AuthorizationServerError) as failure:
         session.get(sandbox.api_url)
@@ -395,25 +396,22 @@ def test_pauses_grow_and_vary(sandbox: Sandbox, session: GopacsSession, pauses: 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     "header, pause",
-    [("0", 0), ("1", 1), ("3", 3), (" 2 ", 2), ("5", 5), ("6", 5), ("86400", 5), ("9" * 400, 5), ("9" * 5000, 5)],
-    ids=lambda value: str(value)[:9],
+    [("0", 0), ("1", 1), ("3", 3), (" 2 ", 2), ("5", 5)],
 )
-def test_retry_after_in_seconds_is_honoured_up_to_5(
+def test_a_short_retry_after_is_honoured(
     sandbox: Sandbox, session: GopacsSession, pauses: list[float], status: int, header: str, pause: float
 ) -> None:
-    """The pause is as long as the server asks, but at most 5 s."""
+    """Up to 5 s, the pause is as long as the server asks."""
     sandbox.answer_next_token_requests(2, status, headers={"Retry-After": header})
     session.fetch_token()
     assert pauses == [pause, pause]
 
 
-@pytest.mark.parametrize(
-    "ahead, least, most", [(3, 1.5, 3), (60, 5, 5), (10**9, 5, 5), (0, 0, 0), (-60, 0, 0), (-(10**9), 0, 0)]
-)
-def test_retry_after_as_a_date_is_honoured_up_to_5(
+@pytest.mark.parametrize("ahead, least, most", [(3, 1.5, 3), (0, 0, 0), (-60, 0, 0), (-(10**9), 0, 0)])
+def test_a_short_retry_after_may_be_a_date(
     sandbox: Sandbox, session: GopacsSession, pauses: list[float], ahead: int, least: float, most: float
 ) -> None:
-    """A Retry-After that is a date makes the pause last until then, but at most 5 s; a past one asks for none."""
+    """A Retry-After that is a date makes the pause last until then; a past one asks for none."""
     date = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=ahead), usegmt=True)
     sandbox.answer_next_token_requests(1, 503, headers={"Retry-After": date})
     session.fetch_token()
@@ -538,14 +536,13 @@ def test_a_whole_answer_after_broken_ones_is_good(authority: Authority, pauses: 
 
 
 def test_refused_by_the_proxy(sandbox: Sandbox, bare: GopacsSession, proxy: Proxy, pauses: list[float]) -> None:
-    """A proxy that wants other credentials is an AuthorizationServerError that does not show those it got."""
+    """A proxy that wants other credentials is asked once, and the error does not show those that it got."""
     proxy.refusal = "407 Proxy Authentication Required"
     bare.proxies = {"https": proxy.url.replace("//", "//user:the-proxys-password@")}
     with pytest.raises(AuthorizationServerError, match="proxy") as failure:
         bare.fetch_token()
     assert "the-proxys-password" not in str(failure.value)
-    assert len(proxy.connects) == 3
-    assert len(pauses) == 2
+    assert (len(proxy.connects), pauses) == (1, [])
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
@@ -614,8 +611,7 @@ def test_keycloaks_refusals(
         (404, "Realm does not exist", None, TokenRequestError),
         (405, "HTTP 405 Method Not Allowed", None, TokenRequestError),
         (401, None, None, TokenRequestError),
-        (501, "not_implemented", None, AuthorizationServerError),
-        (599, None, "A proxy's own", AuthorizationServerError),
+        (401, "invalid_request", "User 'service-account-x' disabled", InvalidClientError),
     ],
 )
 def test_other_refusals(
@@ -648,12 +644,13 @@ def test_a_wrong_realm_is_told(sandbox: Sandbox) -> None:
     assert (refusal.value.status_code, refusal.value.error) == (404, "Realm does not exist")
 
 
-def test_a_refused_client_can_be_mended(sandbox: Sandbox, session: GopacsSession) -> None:
-    """After a refusal the next request asks again, and succeeds once the client is enabled."""
+def test_a_refused_client_can_be_mended(sandbox: Sandbox, session: GopacsSession, clock: Clock) -> None:
+    """A second after a refusal a request asks again, and succeeds once the client is enabled."""
     sandbox.client_enabled = False
     with pytest.raises(InvalidClientError):
         session.get(sandbox.api_url)
     sandbox.client_enabled = True
+    clock.advance(1)
     assert session.get(sandbox.api_url).status_code == 200
 
 
@@ -757,7 +754,7 @@ def test_nonsense_is_a_token_request_error(
     assert len(sandbox.token_requests) == 2
 
 
-@pytest.mark.parametrize("status", [201, 202, 204, 205, 206, 226, 299, 400, 402, 403, 404, 408, 410, 418, 425, 499])
+@pytest.mark.parametrize("status", [201, 202, 204, 205, 206, 226, 299, 400, 402, 403, 404, 410, 418, 499])
 def test_any_status_but_200_is_a_token_request_error(
     sandbox: Sandbox, session: GopacsSession, pauses: list[float], status: int
 ) -> None:

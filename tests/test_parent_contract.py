@@ -192,10 +192,12 @@ def test_the_token_request_asks_for_json_whatever_the_sessions_headers(sandbox: 
 @pytest.mark.parametrize(
     "option", ["token_url", "auth", "headers", "timeout", "verify", "proxies", "include_client_id"]
 )
-def test_fetch_token_takes_no_arguments(sandbox: Sandbox, option: str) -> None:
-    """What the parent's fetch_token is told each time, the session knows already."""
+@pytest.mark.parametrize("method", ["fetch_token", "refresh_token"])
+def test_what_the_parent_is_told_each_time_is_not_taken(sandbox: Sandbox, method: str, option: str) -> None:
+    """The session knows its token endpoint and its credentials: others are refused, and nothing is sent."""
     with sandbox.session() as session, pytest.raises(TypeError, match=option):
-        session.fetch_token(**{option: None})
+        getattr(session, method)(**{option: None})
+    assert sandbox.token_requests == []
 
 
 @pytest.mark.parametrize("secret", ["", None])
@@ -317,16 +319,16 @@ def test_a_token_request_bears_no_token(sandbox: Sandbox) -> None:
     with sandbox.session() as session:
         session.token = {**STORED, "expires_at": time() - 3600}
         session.get(sandbox.api_url)
-        session.refresh_token(sandbox.environment.token_url)
+        session.refresh_token()
     assert [exchange.authorization for exchange in sandbox.token_requests] == [None, None]
 
 
 def test_a_refresh_token_is_never_used(sandbox: Sandbox) -> None:
-    """refresh_token fetches by client credentials whatever it is told, as RFC 6749 section 4.4.3 wants it."""
+    """refresh_token fetches by client credentials, as RFC 6749 section 4.4.3 wants it."""
     sandbox.refresh_tokens = True
     with sandbox.session() as session:
         first = session.fetch_token()
-        second = session.refresh_token(sandbox.environment.token_url, refresh_token=first["refresh_token"])
+        second = session.refresh_token()
         assert session.token == second
     assert [form(exchange)["grant_type"] for exchange in sandbox.token_requests] == ["client_credentials"] * 2
     assert first["access_token"] != second["access_token"]
@@ -356,16 +358,13 @@ def test_a_failed_fetch_leaves_the_previous_token(sandbox: Sandbox) -> None:
 
 
 def test_client_id_is_the_clients(sandbox: Sandbox) -> None:
-    """client_id reads and writes that of oauthlib's client, and what it says is sent; deleted, it is None."""
+    """client_id is that of oauthlib's client; unlike the parent's it can't be changed."""
     with sandbox.session() as session:
         assert session.client_id == oauthlib_client(session).client_id == sandbox.client_id
-        oauthlib_client(session).client_id = "elsewhere"
-        assert session.client_id == "elsewhere"
-        session.client_id = sandbox.client_id = "renamed"
+        with pytest.raises(AttributeError):
+            session.client_id = "renamed"
         session.fetch_token()
-        del session.client_id
-        assert session.client_id is None
-    assert form(sandbox.token_requests[0])["client_id"] == "renamed"
+    assert form(sandbox.token_requests[0])["client_id"] == sandbox.client_id
 
 
 def test_access_token_is_read_set_and_deleted(sandbox: Sandbox) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from itertools import count
 from typing import Any
 
 import pytest
 import requests
 from support import Clock, at_once
 
-import gopacs_session.grant
+import gopacs_session.clock
 from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError, TokenRequestError
 from gopacs_session.sandbox import Sandbox
 
@@ -101,7 +100,7 @@ def test_the_pause_after_a_failure_begins_at_its_end(
     sandbox: Sandbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long a renewal behind requests took to fail, the next attempt waits a few seconds from then on."""
-    monkeypatch.setattr(gopacs_session.grant, "sleep", clock.advance)
+    monkeypatch.setattr(gopacs_session.clock, "sleep", clock.advance)
     with sandbox.session() as session:
         session.get(f"{sandbox.api_url}/warm")
         clock.advance(245)
@@ -125,15 +124,14 @@ def test_no_pause_follows_a_success(sandbox: Sandbox, clock: Clock) -> None:
 
 
 def test_a_life_begins_when_the_token_is_asked_for(
-    sandbox: Sandbox, clock: Clock, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time that the answer took is no part of the token's life; that of earlier tries has nothing to do with it."""
-    seconds = count(step=100)
-    monkeypatch.setattr(gopacs_session.grant, "perf_counter", lambda: next(seconds))
+    monkeypatch.setattr(gopacs_session.clock, "sleep", clock.advance)
+    sandbox._on_request = lambda exchange: clock.advance(100)
     sandbox.answer_next_token_requests(2, 503)
     with sandbox.session() as session:
         assert session.fetch_token()["expires_at"] == clock.wall + 300 - 100
-    assert len(pauses) == 2
 
 
 def test_an_unusable_token_is_never_sent(sandbox: Sandbox, clock: Clock) -> None:
@@ -239,28 +237,37 @@ def test_nothing_runs_when_no_request_is_made(sandbox: Sandbox, clock: Clock) ->
     assert {exchange.authorization is not None for exchange in sandbox.api_requests} == {True}
 
 
-def test_the_wall_clock_does_not_matter(sandbox: Sandbox, clock: Clock) -> None:
-    """A wall clock that jumps an hour either way neither renews a fresh token nor revives a dead one."""
+def test_a_wall_clock_that_is_set_back_revives_no_token(sandbox: Sandbox, clock: Clock) -> None:
+    """A token that is over by the monotonic clock is not sent, whatever the wall clock says."""
     with sandbox.session(leeway=0) as session:
         session.get(f"{sandbox.api_url}/warm")
-        clock.wall += 3600
-        session.get(f"{sandbox.api_url}/forward")
-        clock.wall -= 7200
+        clock.wall -= 3600
         session.get(f"{sandbox.api_url}/back")
-        assert len(sandbox.token_requests) == 1
         clock.monotonic += 300
         session.get(f"{sandbox.api_url}/expired")
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1, 2]
+
+
+def test_a_suspended_machine_sends_no_dead_token(sandbox: Sandbox, clock: Clock) -> None:
+    """The monotonic clock stood still for hours: the wall clock tells that the token is over. It costs one renewal."""
+    with sandbox.session(leeway=0) as session:
+        session.get(f"{sandbox.api_url}/warm")
+        clock.wall += 7200
+        for _ in range(3):
+            session.get(f"{sandbox.api_url}/awake")
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2, 2, 2]
     assert len(sandbox.token_requests) == 2
 
 
-def test_after_a_failed_renewal_the_next_request_tries_again(sandbox: Sandbox) -> None:
-    """A refusal is not remembered: once the credentials are accepted, requests succeed."""
+def test_after_a_refusal_a_request_tries_again_a_second_later(sandbox: Sandbox, clock: Clock) -> None:
+    """Refused credentials are remembered for a second only: once they are accepted, requests succeed."""
     with sandbox.session() as session:
         sandbox.client_enabled = False
         with pytest.raises(InvalidClientError):
             session.get(f"{sandbox.api_url}/participants")
         assert sandbox.api_requests == []
         sandbox.client_enabled = True
+        clock.advance(1)
         assert session.get(f"{sandbox.api_url}/participants").status_code == 200
 
 
@@ -305,7 +312,7 @@ def test_fetch_token_renews_now(sandbox: Sandbox) -> None:
         assert first["access_token"] != second["access_token"] == session.access_token
         assert second["expires_in"] == 300
         assert 0 < second["expires_at"] - time.time() <= 300
-        assert session.refresh_token("https://ignored.example/") == session.token
+        assert session.refresh_token() == session.token
     assert len(sandbox.token_requests) == 3
 
 

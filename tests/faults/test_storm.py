@@ -23,9 +23,7 @@ from random import Random
 
 import pytest
 
-import gopacs_session.grant
-import gopacs_session.token_response
-import gopacs_session.tokens
+import gopacs_session.clock
 from gopacs_session import GopacsSession
 from gopacs_session.sandbox import Sandbox
 
@@ -48,9 +46,8 @@ def controlled_by(weather: Weather) -> Iterator[None]:
     """The session's clocks, resolver and patience are in the hand of the weather; its log is silent."""
     sleep = time.sleep
     with pytest.MonkeyPatch.context() as patch:
-        for module in gopacs_session.tokens, gopacs_session.token_response:
-            patch.setattr(module, "time", weather.wall)
-        patch.setattr(gopacs_session.grant, "sleep", lambda seconds: sleep(seconds / 10))
+        patch.setattr(gopacs_session.clock, "time", weather.wall)
+        patch.setattr(gopacs_session.clock, "sleep", lambda seconds: sleep(seconds / 10))
         patch.setattr("socket.getaddrinfo", weather.names)
         patch.setattr(logging.getLogger("gopacs_session"), "disabled", True)
         yield

@@ -1,0 +1,140 @@
+"""What OAuth2Session of requests-oauthlib offers, by the client credentials grant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, NoReturn, TypeVar
+
+from oauthlib.oauth2 import BackendApplicationClient
+from requests_oauthlib import OAuth2Session
+
+from .auth import GopacsAuth
+from .environments import Environment
+from .grant import Scope
+from .renewal import Updater
+from .timeouts import Timeout
+
+Value = TypeVar("Value")
+
+
+class OfTheAuth(Generic[Value]):
+    """An attribute that is read, and where that can be, set on the session's :class:`GopacsAuth`.
+
+    Args:
+        original: the auth's property, for its documentation.
+    """
+
+    def __init__(self, original: object) -> None:
+        self.__doc__ = original.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, session: Any, owner: type | None = None) -> Value:
+        if session is None:
+            return self  # type: ignore[return-value]  # As a property does.
+        value: Value = getattr(session._token_auth, self._name)
+        return value
+
+    def __set__(self, session: Any, value: Value) -> None:
+        setattr(session._token_auth, self._name, value)
+
+
+class UnsupportedAttribute(AttributeError, NotImplementedError):
+    """To hasattr and getattr it is not there."""
+
+
+class Unsupported:
+    """An attribute or method that would have no effect, and says so when it is used.
+
+    Args:
+        instead: what to use instead, or why there is nothing to use.
+    """
+
+    def __init__(self, instead: str) -> None:
+        self._instead = instead
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, session: object, owner: type | None = None) -> Any:
+        return self if session is None else self._refuse()
+
+    def __set__(self, session: object, value: Any) -> None:
+        # The parent's __init__ assigns what means nothing: None, {}, or kinds of hooks without any.
+        if any(value.values()) if isinstance(value, dict) else value:
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise UnsupportedAttribute(f"GopacsSession does not support {self._name}: {self._instead}")
+
+
+class ClientCredentialsSession(OAuth2Session):
+    """An OAuth2Session whose token is that of an auth object.
+
+    Args:
+        auth: which it copies, to obtain tokens through itself.
+    """
+
+    def __init__(self, auth: GopacsAuth) -> None:
+        self._token_auth = auth.carried_by(self)
+        super().__init__(client=self._client, scope=self.scope, token_updater=self.token_updater)
+        # The parent's auth object would switch netrc off for every host.
+        self.auth = None
+
+    environment = OfTheAuth[Environment](GopacsAuth.environment)
+    client_id = OfTheAuth[str](GopacsAuth.client_id)
+    scope = OfTheAuth[Scope](GopacsAuth.scope)
+    token_timeout = OfTheAuth[Timeout](GopacsAuth.token_timeout)
+    token_updater = OfTheAuth[Updater | None](GopacsAuth.token_updater)
+    token = OfTheAuth[dict[str, Any]](GopacsAuth.token)
+    auth_header = OfTheAuth[dict[str, str]](GopacsAuth.auth_header)
+
+    @property
+    def _client(self) -> BackendApplicationClient:
+        """Where the parent has its token, too: oauthlib's client, a new one for each."""
+        return self._token_auth.client
+
+    @_client.setter
+    def _client(self, client: BackendApplicationClient) -> None:
+        """The parent's __init__ assigns what it was given, which was this one."""
+
+    @property
+    def access_token(self) -> str | None:
+        """The current access token, expired or not; None before the first."""
+        return self._client.access_token
+
+    @access_token.setter
+    def access_token(self, value: str | None) -> None:
+        self.token = {} if value is None else {"access_token": value}
+
+    @access_token.deleter
+    def access_token(self) -> None:
+        self.token = {}
+
+    def fetch_token(self, refused: str | None = None) -> dict[str, Any]:  # type: ignore[override]
+        """As :meth:`GopacsAuth.fetch_token`; what the parent's is told each time, the session knows."""
+        return self._token_auth.fetch_token(refused)
+
+    refresh_token = fetch_token  # type: ignore[assignment]  # There are no refresh tokens (RFC 6749 section 4.4.3).
+
+    @contextmanager
+    def ensure_authenticated(self) -> Iterator[None]:
+        """For shapeshifter-uftp, whose clients take this session as their ``oauth_client``: have a usable token.
+
+        Raises:
+            TokenRequestError: no token could be obtained.
+        """
+        self._token_auth.get_token()
+        yield
+
+    _NO_HOOKS = "use hooks of requests, or an auth object; nothing of the user's goes to the token endpoint."
+    _NO_REFRESH = "each token is renewed by the client credentials grant, at the environment's token_url."
+    _NO_USER = "the client credentials grant has no user who would authorize anything."
+    auto_refresh_url = Unsupported(_NO_REFRESH)
+    auto_refresh_kwargs = Unsupported(_NO_REFRESH)
+    compliance_hook = Unsupported(_NO_HOOKS)
+    register_compliance_hook = Unsupported(_NO_HOOKS)
+    authorization_url = Unsupported(_NO_USER)
+    token_from_fragment = Unsupported(_NO_USER)

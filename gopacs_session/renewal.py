@@ -1,0 +1,115 @@
+"""One renewal at a time, whatever interrupts the thread that runs it; what became of it, and who is told."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import clock
+from .exceptions import AuthorizationServerError, ConfigurationError, InvalidClientError, TokenRequestError
+
+log = logging.getLogger("gopacs_session")
+
+Updater = Callable[[dict[str, Any]], None]
+
+
+@dataclass(eq=False)
+class Renewal:
+    """One renewal. It is in flight for as long as the thread that runs it holds its lock.
+
+    The lock is taken by ``with`` only, which lets it go whatever a signal handler raises, at whatever bytecode. A flag
+    could be left behind.
+    """
+
+    thread: int = field(default_factory=threading.get_ident)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def wait(self, patience: float) -> bool:
+        """Whether it ended within so many seconds."""
+        while self.lock.locked() and patience > 0:
+            self.ended.wait(min(patience, 1.0))  # In slices: an interrupt may have kept `ended` from being set.
+            patience -= 1.0
+        return not self.lock.locked()
+
+
+class Renewals:
+    """Which renewal is in flight, if any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # A signal handler that sends a request may find its own thread holding it.
+        self._latest: Renewal | None = None
+        self._here = threading.local()
+
+    def in_flight(self) -> bool:
+        latest = self._latest
+        return latest is not None and latest.lock.locked()
+
+    def start(self, renewal: Renewal) -> Renewal:
+        """`renewal`, which is in flight from now on; or the one of another thread that is.
+
+        Raises:
+            TokenRequestError: the calling thread itself is renewing already, or is in its token_updater.
+        """
+        telling = getattr(self._here, "telling", None)
+        if telling is not None and telling.locked():
+            raise TokenRequestError("No access token: token_updater asked for another one.")
+        with self._lock:
+            latest = self._latest
+            if latest is None or not latest.lock.locked():
+                self._latest = latest = renewal
+            elif latest.thread == renewal.thread:
+                # A signal handler, a client_secret callable or an adapter that calls GOPACS itself.
+                raise TokenRequestError("No access token: it was asked for while this thread was already renewing it.")
+            elif sys.is_finalizing():  # Other threads stand still for good.
+                self._latest = latest = renewal
+            return latest
+
+    def tell(self, updater: Updater, token: dict[str, Any]) -> None:
+        """Have the user's token_updater store a new token; the token is good, whatever comes of that."""
+        self._here.telling = telling = threading.Lock()
+        with telling:  # As a renewal's lock.
+            try:
+                updater(token)
+            except Exception as error:  # noqa: BLE001 - its text might hold the token
+                log.error("token_updater raised %s; the new token is used all the same.", type(error).__name__)
+
+    def wait_for(self, other: Renewal, patience: float) -> None:
+        """Wait until the renewal of another thread has ended.
+
+        Raises:
+            AuthorizationServerError: it did not within `patience` seconds; the next request renews by itself.
+        """
+        if other.wait(patience):
+            return
+        with self._lock:
+            if self._latest is other:
+                self._latest = None
+        raise AuthorizationServerError(
+            f"No access token: its renewal by another thread did not finish within {patience:g} s."
+        )
+
+
+class Failure:
+    """A renewal that brought no token.
+
+    Attributes:
+        error: what it ended in.
+        until: on the monotonic clock, until when everybody gets that error without another token request.
+    """
+
+    def __init__(self, error: TokenRequestError) -> None:
+        self.error = error
+        asked = error.retry_after or 0.0
+        seconds = min(asked, 60.0) if asked > 5.0 else 0.0
+        self.until = clock.monotonic() + (1.0 if isinstance(error, InvalidClientError) else seconds)
+
+
+def check_updater(updater: object) -> None:
+    """Raise :class:`ConfigurationError` unless it can be called, or is None."""
+    if updater is not None and not callable(updater):
+        raise ConfigurationError("token_updater must be a callable that takes the new token, a dict.")
