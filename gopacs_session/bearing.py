@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import perf_counter
@@ -97,7 +96,7 @@ class Mending:
             return not_mended(refusal, "its body can't be sent again; the next request gets another token")
         # Before the renewal: requests-mock takes its adapter back after any nested send. And the connection may be the
         # only one that a pool gives to both servers.
-        adapter = auth.session.get_adapter(str(request.url)) if auth.session else refusal.connection
+        adapter = auth.session.get_adapter(str(request.url)) if auth.session is not None else refusal.connection
         release(refusal, read=redirected or not send_options.get("stream"))
         try:
             token = auth.get_token(self.authorization)
@@ -185,9 +184,10 @@ def _is_bytes_like(body: object) -> bool:
 def release(response: Response, *, read: bool) -> None:
     """Give the connection back to its pool; `read` the body first, as much as a refusal may sensibly have."""
     if read:
-        # Whatever is wrong with it, another answer is to come.
-        with suppress(requests.RequestException, urllib3.exceptions.HTTPError, RuntimeError, ValueError):
+        try:
             response._content, response._content_consumed = read_within(response, PATIENCE, LONGEST_REFUSAL)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, RuntimeError, ValueError):
+            response._content = b""  # Whatever is wrong with it, another answer is to come.
     response.close()
     response._content_consumed = True
 

@@ -157,7 +157,7 @@ class ClientCredentialsGrant:
         if isinstance(error, CONNECTION_ERRORS):
             text = f"{host} is out of reach ({said}). Check network, proxy and CA bundle."
             # Wrong credentials for the proxy stay wrong, and repeating them may lock an account.
-            return AuthorizationServerError(self._message(text)), "407" not in words
+            return AuthorizationServerError(self._message(text)), "Tunnel connection failed: 407" not in words
         return TokenRequestError(self._message(f"the token request could not be sent ({said}).")), False
 
     def _refused(

@@ -173,7 +173,7 @@ class CurrentToken:
             self._retry_at = max(failure.until, clock.monotonic() + PAUSE_AFTER_FAILURE)
             raise
         token = IssuedToken(self.grant.client_id, answer, self._leeway, age)
-        before, self._token, self._retry_at = self._token, token, 0.0
+        before, self._token, self._failure, self._retry_at = self._token, token, None, 0.0
         token.came_of_a_refusal = before is not None and before.authorization in (refused, self._refused)
         # Only now: a log handler that raises costs no token.
         log.debug(
