@@ -43,16 +43,16 @@ class Environment:
             raise ConfigurationError("An Environment needs a name.")
         match = _HTTP_URL.fullmatch(self.token_url) if isinstance(self.token_url, str) else None
         if match is None or match["scheme"].lower() != "https" or not _canonical(match["host"]):
-            raise ConfigurationError(f"Environment {self.name!r}: token_url must be an https:// URL.")
+            raise ConfigurationError("token_url of an Environment must be an https:// URL.")
         if "@" in re.split("[/?#]", self.token_url)[2]:
-            raise ConfigurationError(f"Environment {self.name!r}: token_url must not hold credentials.")
+            raise ConfigurationError("token_url of an Environment must not hold credentials.")
         if not isinstance(self.api_domains, (tuple, list)) or not self.api_domains:
-            raise ConfigurationError(f"Environment {self.name!r}: api_domains must be a tuple of host names.")
+            raise ConfigurationError("api_domains of an Environment must be a tuple of host names.")
         if self.ca_bundle is not None and not (isinstance(self.ca_bundle, str) and self.ca_bundle.strip()):
-            raise ConfigurationError(f"Environment {self.name!r}: ca_bundle must be the path of a file or directory.")
+            raise ConfigurationError("ca_bundle of an Environment must be the path of a file or directory.")
         names = tuple(_host_name(domain) for domain in self.api_domains)
         if "" in names:
-            raise ConfigurationError(f"Environment {self.name!r}: api_domains[{names.index('')}] is not a host name.")
+            raise ConfigurationError(f"api_domains[{names.index('')}] of an Environment is not a host name.")
         object.__setattr__(self, "api_domains", names)
 
     def covers(self, url: str) -> bool:
