@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from time import perf_counter
 from typing import Any
 
@@ -102,7 +103,8 @@ def read_within(response: requests.Response, seconds: float, limit: int) -> tupl
         requests.exceptions.ContentDecodingError: it is not what its Content-Encoding says.
         urllib3.exceptions.HTTPError: the connection broke.
     """
-    if isinstance(response._content, bytes):  # An adapter without a connection has put it there.
+    response.raw = response.raw or BytesIO()  # An adapter without a connection may leave it None.
+    if isinstance(response._content, bytes):
         return response._content[:limit], len(response._content) <= limit
     raw, deadline, wire = response.raw, perf_counter() + seconds, bytearray()
     # read1 returns what has come; read would wait for all of CHUNK, with a timeout for each byte.
