@@ -20,7 +20,7 @@ from .bearing import MASK, BearerHeaders, Mending, hide_token
 from .environments import PRODUCTION, Environment, environment_of, preset_owning
 from .exceptions import InsecureURLError, WrongEnvironmentError
 from .grant import ClientCredentialsGrant, ClientSecret, Scope, check_scope
-from .issued_token import IssuedToken
+from .issued_token import IssuedToken, as_authorization
 from .renewal import Updater, check_updater
 from .timeouts import Timeout, check_seconds, check_timeout
 from .tokens import CurrentToken
@@ -117,16 +117,16 @@ class GopacsAuth(AuthBase):
             if request.headers.get("Accept") == "*/*":
                 request.headers["Accept"] = "application/json"  # GOPACS's manual asks for it.
             # In front of the user's hooks, which see the final answer only.
-            request.hooks["response"].insert(0, Mending(self, token.authorization, f"{request.method} {url}"))
+            request.hooks["response"].insert(0, Mending(self, token, f"{request.method} {url}"))
         else:
             self._stay_away(url)
         return request
 
-    def get_token(self, refused: str | None = None) -> IssuedToken:
+    def get_token(self, refused: IssuedToken | None = None) -> IssuedToken:
         """The current token, or the next one if its time is over or an API refused it.
 
         Args:
-            refused: the Authorization that was refused.
+            refused: the one that was refused.
 
         Raises:
             TokenRequestError: no token could be obtained.
@@ -144,12 +144,14 @@ class GopacsAuth(AuthBase):
         request before, which may have been executed.
         """
         mending = Mending.of(request)
-        authorization = request.headers.get("Authorization")
-        if mending is None or authorization not in (None, mending.authorization):
+        if mending is None or mending.token is None:
+            return False
+        bears_it = request.headers.get("Authorization") == mending.token.authorization
+        if "Authorization" in request.headers and not bears_it:  # but the caller's own
             return False
         hide_token(response)
         token = self.tokens.latest
-        if authorization and token is not None and self.environment.covers(str(request.url)):
+        if bears_it and token is not None and self.environment.covers(str(request.url)):
             mending.bear(request, token)
         else:
             request.headers.pop("Authorization", None)
@@ -188,12 +190,12 @@ class GopacsAuth(AuthBase):
 
         Raises:
             TokenRequestError: no token could be obtained.
+            ConfigurationError: `refused` is neither a token nor an Authorization.
         """
         if refused is None:
-            latest = self.tokens.latest
-            token = self.tokens.renew(replacing=latest.authorization if latest else None, insist=True)
+            token = self.tokens.renew(replacing=self.tokens.latest, insist=True)
         else:
-            token = self.get_token(f"Bearer {refused.split()[-1]}")
+            token = self.get_token(self.tokens.known_as(as_authorization(refused)))
         return dict(token.client.token)
 
     @property

@@ -49,7 +49,7 @@ class Bearer(Protocol):
     tokens: CurrentToken
     session: requests.Session | None
 
-    def get_token(self, refused: str | None = None) -> IssuedToken: ...
+    def get_token(self, refused: IssuedToken | None = None) -> IssuedToken: ...
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Mending:
 
     Args:
         auth: whose token it is; None in a hook that came out of a pickle, which mends nothing.
-        authorization: what was put on the request. With another one, it is the caller's own.
+        token: what was put on the request. With another Authorization, it is the caller's own.
         origin: method and URL at which the request started. With another one, it has been redirected.
     """
 
     auth: Bearer | None = None
-    authorization: str = ""
+    token: IssuedToken | None = None
     origin: str = ""
 
     @classmethod
@@ -74,13 +74,15 @@ class Mending:
     def __call__(self, response: Response, **send_options: Any) -> Response:
         # requests-cache calls the hooks once more: here only the answer to a replay has a history. And some adapters
         # leave response.request None.
-        if response.status_code not in (401, 403) or response.history or response.request is None or self.auth is None:
+        if response.status_code not in (401, 403) or response.history or response.request is None:
             return response
-        if response.request.headers.get("Authorization") == self.authorization and is_refusal(response):
-            return self.mend(self.auth, response, send_options)
-        return response
+        if self.auth is None or self.token is None or not is_refusal(response):
+            return response
+        if response.request.headers.get("Authorization") != self.token.authorization:
+            return response
+        return self.mend(self.auth, self.token, response, send_options)
 
-    def mend(self, auth: Bearer, refusal: Response, send_options: dict[str, Any]) -> Response:
+    def mend(self, auth: Bearer, refused: IssuedToken, refusal: Response, send_options: dict[str, Any]) -> Response:
         """The answer to a refused request that is sent once more, with another token; or the refusal, if it can't be.
 
         Raises:
@@ -89,19 +91,19 @@ class Mending:
         """
         request = refusal.request.copy()
         redirected = f"{request.method} {request.url}" != self.origin
-        if auth.tokens.is_renewed_in_vain(self.authorization):
-            return not_mended(refusal, "its token is new, and came of another refusal")
+        if auth.tokens.is_renewed_in_vain(refused):
+            return not_mended(refusal, "its token is new, and came of another refusal.")
         if not rewind(request):
-            auth.tokens.refuse(self.authorization)
-            return not_mended(refusal, "its body can't be sent again; the next request gets another token")
+            auth.tokens.refuse(refused)
+            return not_mended(refusal, "its body can't be sent again; the next request gets another token.")
         # Before the renewal: requests-mock takes its adapter back after any nested send. And the connection may be the
         # only one that a pool gives to both servers.
         adapter = auth.session.get_adapter(str(request.url)) if auth.session is not None else refusal.connection
         release(refusal, read=redirected or not send_options.get("stream"))
         try:
-            token = auth.get_token(self.authorization)
+            token = auth.get_token(refused)
         except TokenRequestError as error:
-            not_mended(refusal, str(error).rstrip("."))
+            not_mended(refusal, str(error))
             if redirected:
                 return refusal
             raise
@@ -114,7 +116,7 @@ class Mending:
         request.headers = BearerHeaders(request.headers, Authorization=token.authorization)
         others = [hook for hook in request.hooks["response"] if not isinstance(hook, Mending)]
         # Anew, since copies of a request share their hooks.
-        request.hooks = {**request.hooks, "response": [replace(self, authorization=token.authorization), *others]}
+        request.hooks = {**request.hooks, "response": [replace(self, token=token), *others]}
 
     def __repr__(self) -> str:
         return f"Mending({self.origin!r})"
@@ -135,7 +137,7 @@ def replay(
     response = adapter.send(request, **send_options)
     response.elapsed = timedelta(seconds=perf_counter() - started)
     if is_refusal(response):
-        not_mended(response, "it was sent again with a new token")
+        not_mended(response, "it was sent again with a new token.")
     else:
         token.came_of_a_refusal = False
         url = urlsplit(str(request.url))
@@ -148,7 +150,7 @@ def replay(
 def not_mended(response: Response, why: str) -> Response:
     """Log that a refusal goes to the caller. Of the URL only host and path: a query may hold anything."""
     url = urlsplit(str(response.request.url))
-    log.warning("%s%s refused a token (%d), and that stands: %s.", url.hostname, url.path, response.status_code, why)
+    log.warning("%s%s refused a token (%d), and that stands: %s", url.hostname, url.path, response.status_code, why)
     return response
 
 
@@ -188,7 +190,8 @@ def release(response: Response, *, read: bool) -> None:
             response._content, response._content_consumed = read_within(response, PATIENCE, LONGEST_REFUSAL)
         except (requests.RequestException, urllib3.exceptions.HTTPError, RuntimeError, ValueError):
             response._content = b""  # Whatever is wrong with it, another answer is to come.
-    response.close()
+    if response.raw is not None:
+        response.close()
     response._content_consumed = True
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 
+# Before Python 3.13, clearing the frame of a generator that waits to go on would close it.
+SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 DEEPEST = 20  # An adapter may raise anything, a circle of exceptions included.
 
 
@@ -18,6 +22,29 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         # Not __context__: the innermost one's is whatever the caller was handling when it sent the request.
         inner = (getattr(cause, "reason", None), *cause.args, cause.__cause__)
         cause = next((part for part in inner if isinstance(part, BaseException)), None)
+
+
+def forget_locals(error: BaseException, handled: BaseException | None) -> None:
+    """Clear the variables of all frames that an exception went through, and what it came from: tracebacks show them.
+
+    Args:
+        error: raised by a function that the caller has called.
+        handled: what the caller was handling then, which is the caller's to show.
+    """
+    cleared: list[BaseException] = [] if handled is None else [handled]
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or any(one is other for other in cleared):
+            continue
+        cleared.append(one)
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if not frame.f_code.co_flags & SUSPENDABLE:
+                with suppress(RuntimeError):  # It is running: the caller's, and the function that calls this one.
+                    frame.clear()
+        group = getattr(one, "exceptions", ())  # as ExceptionGroup has them
+        parts = [part for part in group if isinstance(part, BaseException)] if isinstance(group, tuple) else []
+        waiting += [one.__cause__, one.__context__, *parts]
 
 
 def reason(error: BaseException) -> str:

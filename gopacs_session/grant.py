@@ -6,7 +6,6 @@ import logging
 import random
 import ssl
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -18,7 +17,7 @@ from oauthlib.oauth2 import BackendApplicationClient
 from urllib3.exceptions import HTTPError
 
 from . import clock
-from .causes import causes, place, reason
+from .causes import causes, forget_locals, place, reason
 from .environments import Environment
 from .exceptions import AuthorizationServerError, ConfigurationError, InvalidClientError, TokenRequestError
 from .timeouts import Timeout, check_timeout, connect_and_read
@@ -91,7 +90,7 @@ class ClientCredentialsGrant:
             try:
                 outcome, may_pass = self._try()
             except BaseException as error:
-                _forget_locals(error, handled)
+                forget_locals(error, handled)
                 raise
             if not isinstance(outcome, TokenRequestError):
                 return outcome, clock.monotonic() - asked
@@ -183,23 +182,9 @@ class ClientCredentialsGrant:
 
 def check_scope(scope: object) -> None:
     """Raise :class:`ConfigurationError` unless it is a :data:`Scope`."""
-    if scope is not None and not isinstance(scope, (str, list, tuple, set)):
+    parts = scope if isinstance(scope, (list, tuple, set)) else (scope,)
+    if scope is not None and not all(isinstance(part, str) for part in parts):
         raise ConfigurationError("scope must be a string, or a list of strings.")
-
-
-def _forget_locals(error: BaseException, handled: BaseException | None) -> None:
-    """Clear the variables of the frames that an exception went through: traceback tools print them, the form included.
-
-    Args:
-        error: raised while a token was asked for.
-        handled: what the caller was handling then, which is the caller's to show.
-    """
-    while error is not handled:
-        traceback.clear_frames(error.__traceback__)
-        cause = error.__cause__ or error.__context__
-        if cause is None:
-            return
-        error = cause
 
 
 def _pause(attempt: int, retry_after: float | None) -> float:

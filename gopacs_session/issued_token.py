@@ -9,6 +9,7 @@ from typing import Any
 from oauthlib.oauth2 import BackendApplicationClient
 
 from . import clock
+from .exceptions import ConfigurationError
 from .token_response import LONGEST_LIFE, seconds
 
 DEFAULT_LIFE = 60.0  # seconds
@@ -49,6 +50,18 @@ class IssuedToken:
         life = lifetime(answer.get("expires_in", left))
         # A wall clock that stepped back since must not lengthen the life.
         return cls(client_id, {**answer, "expires_in": life}, leeway, age=max(0.0, life - left))
+
+
+def as_authorization(token: str) -> str:
+    """The Authorization header of a token, which may be one already.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    words = token.split() if isinstance(token, str) else []
+    if len(words) != 1 and [word.lower() for word in words[:-1]] != ["bearer"]:
+        raise ConfigurationError("refused must be a token, or the Authorization header with one.")
+    return f"Bearer {words[-1]}"
 
 
 def lifetime(expires_in: object) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import clock
 from .exceptions import AuthorizationServerError, ConfigurationError, InvalidClientError, TokenRequestError
+from .issued_token import IssuedToken
 
 log = logging.getLogger("gopacs_session")
 
@@ -69,12 +70,12 @@ class Renewals:
                 self._latest = latest = renewal
             return latest
 
-    def tell(self, updater: Updater, token: dict[str, Any]) -> None:
+    def tell(self, updater: Updater, token: IssuedToken) -> None:
         """Have the user's token_updater store a new token; the token is good, whatever comes of that."""
         self._here.telling = telling = threading.Lock()
         with telling:  # As a renewal's lock.
             try:
-                updater(token)
+                updater(dict(token.client.token))
             except Exception as error:  # noqa: BLE001 - its text might hold the token
                 log.error("token_updater raised %s; the new token is used all the same.", type(error).__name__)
 

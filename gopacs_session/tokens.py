@@ -42,7 +42,7 @@ class CurrentToken:
     def __init__(self, grant: ClientCredentialsGrant, leeway: float, updater: Updater | None) -> None:
         self.grant, self.updater, self._leeway = grant, updater, leeway
         self._token: IssuedToken | None = None
-        self._refused: str | None = None
+        self._refused: IssuedToken | None = None
         self.after_fork()
         watch(self)
 
@@ -71,6 +71,11 @@ class CurrentToken:
         """The current token, usable or not."""
         return self._token
 
+    def known_as(self, authorization: str) -> IssuedToken | None:
+        """The current token, if this is its Authorization."""
+        token = self._token
+        return token if token and token.authorization == authorization else None
+
     @property
     def client(self) -> BackendApplicationClient:
         """oauthlib's client with the current token; without one before the first."""
@@ -93,17 +98,17 @@ class CurrentToken:
             raise ConfigurationError("A stored token must be a mapping with a printable access_token of type Bearer.")
         self._token = IssuedToken.stored(self.grant.client_id, answer, self._leeway) if answer else None
 
-    def current(self, refused: str | None = None) -> IssuedToken:
+    def current(self, refused: IssuedToken | None = None) -> IssuedToken:
         """The current token. If it is stale, a renewal starts behind the caller's back.
 
         Args:
-            refused: an Authorization that an API has refused.
+            refused: one that an API has refused.
 
         Raises:
             oauthlib.oauth2.TokenExpiredError: there is no token, its time is over, or it is the refused one.
         """
         token = self._token
-        if token is None or token.authorization in (refused, self._refused):
+        if token is None or token in (refused, self._refused):
             raise TokenExpiredError
         now = clock.monotonic()
         left = min(token.issued_at + token.life - now, token.expires_at - clock.time())
@@ -113,12 +118,14 @@ class CurrentToken:
             self._renew_behind(token)
         return token
 
-    def renew(self, refused: str | None = None, *, replacing: str | None = None, insist: bool = False) -> IssuedToken:
+    def renew(
+        self, refused: IssuedToken | None = None, *, replacing: IssuedToken | None = None, insist: bool = False
+    ) -> IssuedToken:
         """The next token. One thread asks for it; those who wait meanwhile share it, or its error.
 
         Args:
-            refused: an Authorization that an API has refused.
-            replacing: an Authorization that may still be good, but is to be replaced.
+            refused: one that an API has refused.
+            replacing: one that may still be good, but is to be replaced.
             insist: ask even if there was an error just before.
 
         Raises:
@@ -139,24 +146,23 @@ class CurrentToken:
         finally:
             renewal.ended.set()
         if self.updater is not None:
-            self._renewals.tell(self.updater, dict(token.client.token))
+            self._renewals.tell(self.updater, token)
         return token
 
-    def refuse(self, authorization: str) -> None:
+    def refuse(self, token: IssuedToken) -> None:
         """Have the next request renew the token, if it still is this one."""
-        self._refused = authorization
+        self._refused = token
 
-    def is_renewed_in_vain(self, refused: str) -> bool:
+    def is_renewed_in_vain(self, refused: IssuedToken) -> bool:
         """Whether it would be vain to renew the token, since it is itself the young answer to a refusal.
 
         An API whose clock is behind refuses each token for a moment, and one may refuse them all.
         """
-        token = self._token
-        if token is None or token.authorization != refused or not token.came_of_a_refusal:
+        if refused is not self._token or not refused.came_of_a_refusal:
             return False
-        return clock.monotonic() - token.issued_at < YOUNG
+        return clock.monotonic() - refused.issued_at < YOUNG
 
-    def _known(self, but: str | None, seen: Failure | None, insist: bool) -> IssuedToken | None:
+    def _known(self, but: IssuedToken | None, seen: Failure | None, insist: bool) -> IssuedToken | None:
         """What another renewal has brought since `seen`: a token, or its error; None if this thread has to ask."""
         with suppress(TokenExpiredError):
             return self.current(but)
@@ -165,7 +171,7 @@ class CurrentToken:
             raise copy.copy(failure.error)  # A copy: one exception in many threads would mix up their tracebacks.
         return None
 
-    def _fetch(self, refused: str | None) -> IssuedToken:
+    def _fetch(self, refused: IssuedToken | None) -> IssuedToken:
         try:
             answer, age = self.grant.request_token()
         except TokenRequestError as error:
@@ -173,8 +179,9 @@ class CurrentToken:
             self._retry_at = max(failure.until, clock.monotonic() + PAUSE_AFTER_FAILURE)
             raise
         token = IssuedToken(self.grant.client_id, answer, self._leeway, age)
-        before, self._token, self._failure, self._retry_at = self._token, token, None, 0.0
-        token.came_of_a_refusal = before is not None and before.authorization in (refused, self._refused)
+        del answer  # Tracebacks can show what a function holds, and a log handler may raise.
+        token.came_of_a_refusal = self._token is not None and self._token in (refused, self._refused)
+        self._token, self._failure, self._retry_at = token, None, 0.0
         # Only now: a log handler that raises costs no token.
         log.debug(
             "Token obtained: environment %s, client_id %s, life %.0f s, in %.3f s.",
@@ -192,7 +199,7 @@ class CurrentToken:
         def renew() -> None:
             sleep(HEAD_START)
             try:
-                self.renew(replacing=token.authorization)
+                self.renew(replacing=token)
             except TokenRequestError as error:
                 log.warning("A token could not be renewed before it expires: %s", error)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import logging
 import pickle
 import pprint
+import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,13 +25,21 @@ from requests.adapters import HTTPAdapter
 from servers import Authority, RawServer, chunked, http, proxying, raw
 from support import Clock
 
-from gopacs_session import GopacsSession, TokenRequestError, WrongEnvironmentError
+from gopacs_session import (
+    ConfigurationError,
+    Environment,
+    GopacsAuth,
+    GopacsSession,
+    TokenRequestError,
+    WrongEnvironmentError,
+)
 from gopacs_session.sandbox import Sandbox
 
 SECRET = "s3cr+t/of%the&client=\u00fc\u20ac 'and' \"more\""
 
 
 FORMS = {
+    html.escape(SECRET),
     *(SECRET, json.dumps(SECRET)[1:-1], ascii(SECRET)[1:-1], repr(SECRET)[1:-1], repr(SECRET.encode())[2:-1]),
     base64.b64encode(SECRET.encode()).decode(),
     "".join(filter(str.isprintable, SECRET.encode().decode("latin-1"))),
@@ -125,6 +136,17 @@ def reachable(error: BaseException) -> Iterator[Any]:
         waiting += getattr(thing, "__dict__", {}).values()
 
 
+def variables(error: BaseException) -> list[str]:
+    """The local variables that traceback tools show for an error and all behind it, but for those of the tests."""
+    errors, shown = [error], []
+    for one in errors:  # which grows
+        frames = (frame for frame, _ in traceback.walk_tb(one.__traceback__))
+        shown += [repr(frame.f_locals) for frame in frames if not frame.f_code.co_name.startswith("test_")]
+        behind = (one.__cause__, one.__context__, *getattr(one, "exceptions", ()))
+        errors += [other for other in behind if other is not None and other not in errors]
+    return shown
+
+
 def assert_error_is_clean(error: BaseException, spoils: Callable[[str], list[str]]) -> None:
     shown = [
         str(error),
@@ -134,6 +156,7 @@ def assert_error_is_clean(error: BaseException, spoils: Callable[[str], list[str
         *traceback.format_exception(error),
     ]
     if isinstance(error, TokenRequestError):
+        shown += variables(error)
         for thing in reachable(error):
             shown += [repr(thing), str(thing)]
         shown.append(pickle.dumps(error, 0).decode("latin-1"))
@@ -267,6 +290,10 @@ ECHOES: dict[str, Callable[[str], str]] = {
     "in a repr": repr,
     "in a repr of bytes": lambda secret: repr(secret.encode()),
     "in bytes that were taken for Latin-1": lambda secret: secret.encode().decode("latin-1"),
+    "in HTML": html.escape,
+    "in HTML with other names": lambda secret: (
+        html.escape(secret).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
+    ),
 }
 
 
@@ -404,6 +431,172 @@ def test_a_callable_that_tells_the_secret(vault: Sandbox, spoils: Spoils, kind: 
 
     with vault.session(client_secret=secret) as session, spoils.failing():
         session.get(vault.api_url)
+    spoils.assert_clean()
+
+
+class Interrupt(BaseException):
+    """What a signal handler or a framework raises to end a request."""
+
+
+class Interrupted(HTTPAdapter):
+    """A user's adapter that is interrupted with the form in its variables, once more while it handles that."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        body = request.body
+        group, circle = BaseException.__new__(Grouped), Interrupt(type(body))
+        try:
+            raise Interrupt
+        except Interrupt as first:
+            group.exceptions = (first,)
+        try:
+            raise group
+        except Grouped as second:
+            circle.__cause__, second.__cause__ = second, circle
+            raise circle from second
+
+
+class Grouped(BaseException):
+    """Like an ExceptionGroup, which Python 3.10 has not."""
+
+    exceptions: tuple[BaseException, ...]
+
+
+SECRETS: list[Any] = [SECRET, lambda: SECRET]
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=["string", "callable"])
+def test_an_interrupted_adapter_leaves_no_form(vault: Sandbox, spoils: Spoils, secret: Any) -> None:
+    """No frame of whatever ends a token request, or is behind that, holds the secret in its variables."""
+    with vault.session(client_secret=secret) as session:
+        session.mount(f"{vault.api_url}/", Interrupted())
+        with spoils.failing(Interrupt):
+            session.get(vault.api_url)
+    frames = [frame.f_code.co_name for frame, _ in traceback.walk_tb(spoils.errors[0].__traceback__)]
+    assert frames[-1] == "send"
+    assert spoils.in_text("".join(variables(spoils.errors[0]))) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs a signal for one thread")
+@pytest.mark.parametrize("secret", SECRETS, ids=["string", "callable"])
+def test_ctrl_c_in_mid_token_request_leaves_no_form(vault: Sandbox, spoils: Spoils, secret: Any) -> None:
+    """No frame that a KeyboardInterrupt went through holds the secret in its variables."""
+
+    def interrupt() -> None:
+        vault.wait_for_token_requests(1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    with (
+        vault.session(client_secret=secret) as session,
+        vault.hold_token_requests(),
+        spoils.failing(KeyboardInterrupt),
+    ):
+        session.get(vault.api_url)
+    interrupter.join()
+    assert spoils.in_text("".join(variables(spoils.errors[0]))) == []
+
+
+def test_the_callers_own_variables_stay(vault: Sandbox) -> None:
+    """What a caller was handling keeps its variables, and a generator that an old error went through goes on."""
+
+    def fail() -> None:
+        own = "the caller's"
+        raise ValueError(own)
+
+    def pages() -> Iterator[str]:
+        try:
+            raise Interrupt
+        except Interrupt as error:
+            kept.append(error)
+        yield "first"
+        yield "second"
+
+    class Keeping(HTTPAdapter):
+        def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+            raise kept[0]
+
+    kept: list[Interrupt] = []
+    book = pages()
+    assert next(book) == "first"
+    with vault.session() as session:
+        session.mount(f"{vault.api_url}/", Keeping())
+        try:
+            fail()
+        except ValueError as error:
+            with pytest.raises(Interrupt):
+                session.get(vault.api_url)
+            shown = variables(error)
+    assert "the caller's" in "".join(shown)
+    assert next(book) == "second"
+
+
+def test_what_ends_a_renewal_leaves_no_token(vault: Sandbox, spoils: Spoils) -> None:
+    """A log handler that raises, a token_updater that exits, and a refused renewal leave no token in a frame."""
+
+    def leave(token: dict[str, Any]) -> None:
+        del token  # Its own variables are its own affair.
+        raise SystemExit
+
+    def raising(_: logging.LogRecord) -> bool:
+        raise RuntimeError
+
+    log = logging.getLogger("gopacs_session")
+    with vault.session() as session:
+        log.addFilter(raising)
+        with spoils.failing(RuntimeError):
+            session.get(vault.api_url)
+        log.removeFilter(raising)
+        spoils.tokens.add(session.token["access_token"])
+        session.token_updater = leave
+        with spoils.failing(SystemExit):
+            session.fetch_token()
+        spoils.tokens.add(session.token["access_token"])
+        vault.revoke_tokens()
+        vault.client_enabled = False
+        with spoils.failing():
+            session.fetch_token()
+        with spoils.failing():
+            session.get(vault.api_url)
+    for error in spoils.errors:
+        assert spoils.in_text("".join(variables(error))) == []
+
+
+LOST: list[Callable[[Any], object]] = [
+    lambda lost: GopacsSession("acceptance", "client", lost),
+    lambda lost: GopacsSession("client", [lost]),  # type: ignore[arg-type]  # as all that follow are
+    lambda lost: GopacsSession([lost], "the-secret"),
+    lambda lost: GopacsSession("client", "the-secret", [lost]),
+    lambda lost: GopacsSession("client", "the-secret", scope=[lost, 1]),
+    lambda lost: GopacsSession("client", "the-secret", leeway=lost),
+    lambda lost: GopacsSession("client", "the-secret", timeout=(lost, 1)),
+    lambda lost: GopacsSession("client", "the-secret", token_timeout=lost),
+    lambda lost: GopacsSession("client", "the-secret", token_updater=lost),
+    lambda lost: GopacsAuth("acceptance", "client", lost),
+    lambda lost: GopacsAuth("client", "the-secret", "acceptance", token_timeout=(1, 2, lost)),
+    lambda lost: Environment(lost, "http://localhost/", ("localhost",)),
+    lambda lost: Environment(lost, f"https://client:{lost}@localhost/", ("localhost",)),
+    lambda lost: Environment("name", lost, ("localhost",)),
+    lambda lost: Environment(lost, "https://localhost/", lost),
+    lambda lost: Environment(lost, "https://localhost/", ("localhost", lost)),
+    lambda lost: Environment(lost, "https://localhost/", ("localhost",), [lost]),
+    lambda lost: setattr(GopacsSession("client", "the-secret"), "token", lost),
+    lambda lost: setattr(GopacsSession("client", "the-secret"), "token", {"access_token": lost, "token_type": lost}),
+    lambda lost: setattr(GopacsSession("client", "the-secret"), "access_token", f"{lost}\n"),
+    lambda lost: setattr(GopacsSession("client", "the-secret"), "scope", 1),
+    lambda lost: GopacsSession("client", "the-secret").fetch_token(refused=f"Basic {lost}"),
+    lambda lost: GopacsSession.from_env({"GOPACS_CLIENT_ID": "x"}, environment=lost, client_secret="the-secret"),
+    lambda lost: GopacsSession.from_env({"GOPACS_CLIENT_ID": "client", "GOPACS_ENVIRONMENT": lost}),
+    lambda lost: GopacsSession.from_env({"GOPACS_CLIENT_ID": "client", "GOPACS_CLIENT_SECRET_FILE": lost}),
+    lambda lost: GopacsAuth.from_env({"GOPACS_TOKEN_URL": lost, "GOPACS_API_DOMAINS": lost}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(LOST)))
+def test_a_secret_in_the_wrong_place_is_not_quoted(spoils: Spoils, number: int) -> None:
+    """Whichever argument or variable a secret was given for by mistake, the error that says so does not show it."""
+    with spoils.failing(ConfigurationError):
+        LOST[number](SECRET)
     spoils.assert_clean()
 
 
