@@ -39,7 +39,6 @@ SECRET = "s3cr+t/of%the&client=\u00fc\u20ac 'and' \"more\""
 
 
 FORMS = {
-    html.escape(SECRET),
     *(SECRET, json.dumps(SECRET)[1:-1], ascii(SECRET)[1:-1], repr(SECRET)[1:-1], repr(SECRET.encode())[2:-1]),
     base64.b64encode(SECRET.encode()).decode(),
     "".join(filter(str.isprintable, SECRET.encode().decode("latin-1"))),
@@ -61,8 +60,8 @@ class Spoils:
         self.errors: list[BaseException] = []
 
     def in_text(self, text: str) -> list[str]:
-        """What shows in `text`, as it is or URL-encoded, or once its unprintable characters are gone."""
-        readings = {text, unquote(text), unquote_plus(text)}
+        """What shows in `text`, as it is or once it is decoded, or once its unprintable characters are gone."""
+        readings = {text, unquote(text), unquote_plus(text), html.unescape(text)}
         readings |= {"".join(filter(str.isprintable, reading)) for reading in readings}
         return [form for form in FORMS | self.tokens if any(form in reading for reading in readings)]
 
@@ -291,9 +290,9 @@ ECHOES: dict[str, Callable[[str], str]] = {
     "in a repr of bytes": lambda secret: repr(secret.encode()),
     "in bytes that were taken for Latin-1": lambda secret: secret.encode().decode("latin-1"),
     "in HTML": html.escape,
-    "in HTML with other names": lambda secret: (
-        html.escape(secret).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
-    ),
+    "in HTML, by numbers": lambda secret: html.escape(secret).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
+    "in HTML, by names": lambda secret: html.escape(secret).replace("&#x27;", "&apos;"),
+    "in HTML, but for its quotes": lambda secret: html.escape(secret, quote=False),
 }
 
 
@@ -309,6 +308,17 @@ def test_a_server_that_echoes_the_secret(vault: Sandbox, spoils: Spoils, kind: s
             session.get(vault.api_url)
         vault.answer_next_token_requests(0, 200)
     spoils.assert_clean()
+
+
+@pytest.mark.parametrize("secret", ["key&", "key\\", "key'", "key "])
+@pytest.mark.parametrize("encode", [quote, quote_plus, json.dumps, html.escape])
+def test_nothing_is_left_of_an_echo(vault: Sandbox, secret: str, encode: Callable[[str], str]) -> None:
+    """An echo goes as a whole, also where it begins like another form of the secret."""
+    answer = {"error": "invalid_client", "error_description": encode(secret).strip('"')}
+    vault.answer_next_token_requests(1, 401, body=answer)
+    with vault.session(client_secret=secret) as session, pytest.raises(TokenRequestError) as refusal:
+        session.fetch_token()
+    assert str(refusal.value.description).strip() == "***"
 
 
 @pytest.fixture(scope="module")
