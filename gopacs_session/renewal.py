@@ -23,17 +23,23 @@ class Renewal:
     """One renewal. It is in flight for as long as the thread that runs it holds its lock.
 
     The lock is taken by ``with`` only, which lets it go whatever a signal handler raises, at whatever bytecode. A flag
-    could be left behind.
+    could be left behind. Others wait at the gate, which is no Event: a signal handler that waits in a thread that is
+    waiting already would find the Event's own lock taken.
     """
 
     thread: int = field(default_factory=threading.get_ident)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    ended: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.gate.acquire()
 
     def wait(self, patience: float) -> bool:
         """Whether it ended within so many seconds."""
         while self.lock.locked() and patience > 0:
-            self.ended.wait(min(patience, 1.0))  # In slices: an interrupt may have kept `ended` from being set.
+            # In slices: an interrupt may have kept the gate from being opened.
+            if self.gate.acquire(timeout=min(patience, 1.0)):
+                self.gate.release()
             patience -= 1.0
         return not self.lock.locked()
 
@@ -46,10 +52,6 @@ class Renewals:
         self._latest: Renewal | None = None
         self._here = threading.local()
 
-    def in_flight(self) -> bool:
-        latest = self._latest
-        return latest is not None and latest.lock.locked()
-
     def start(self, renewal: Renewal) -> Renewal:
         """`renewal`, which is in flight from now on; or the one of another thread that is.
 
@@ -59,6 +61,8 @@ class Renewals:
         telling = getattr(self._here, "telling", None)
         if telling is not None and telling.locked():
             raise TokenRequestError("No access token: token_updater asked for another one.")
+        if sys.is_finalizing():  # Other threads stand still for good, and one may hold the lock.
+            self._lock = threading.RLock()
         with self._lock:
             latest = self._latest
             if latest is None or not latest.lock.locked():
@@ -66,7 +70,7 @@ class Renewals:
             elif latest.thread == renewal.thread:
                 # A signal handler, a client_secret callable or an adapter that calls GOPACS itself.
                 raise TokenRequestError("No access token: it was asked for while this thread was already renewing it.")
-            elif sys.is_finalizing():  # Other threads stand still for good.
+            elif sys.is_finalizing():
                 self._latest = latest = renewal
             return latest
 
@@ -107,7 +111,7 @@ class Failure:
         self.error = error
         asked = error.retry_after or 0.0
         seconds = min(asked, 60.0) if asked > 5.0 else 0.0
-        self.until = clock.monotonic() + (1.0 if isinstance(error, InvalidClientError) else seconds)
+        self.until = clock.monotonic() + max(seconds, 1.0 if isinstance(error, InvalidClientError) else 0.0)
 
 
 def check_updater(updater: object) -> None:

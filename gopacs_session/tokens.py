@@ -144,7 +144,7 @@ class CurrentToken:
                         break
                     self._renewals.wait_for(other, self.grant.longest)
         finally:
-            renewal.ended.set()
+            renewal.gate.release()
         if self.updater is not None:
             self._renewals.tell(self.updater, token)
         return token
@@ -192,7 +192,7 @@ class CurrentToken:
     def _renew_behind(self, token: IssuedToken) -> None:
         """Renew in a thread of its own; only the log hears of a failure, since the token is still usable."""
         # Thread.start waits for ever at the interpreter's end (CPython before 3.12).
-        if self._renewals.in_flight() or sys.is_finalizing():
+        if sys.is_finalizing():
             return
         self._retry_at = clock.monotonic() + PAUSE_AFTER_FAILURE
 

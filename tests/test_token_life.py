@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -259,16 +261,139 @@ def test_a_suspended_machine_sends_no_dead_token(sandbox: Sandbox, clock: Clock)
     assert len(sandbox.token_requests) == 2
 
 
-def test_after_a_refusal_a_request_tries_again_a_second_later(sandbox: Sandbox, clock: Clock) -> None:
-    """Refused credentials are remembered for a second only: once they are accepted, requests succeed."""
+def test_a_thread_that_was_stopped_while_it_waited_asks_again(sandbox: Sandbox, clock: Clock) -> None:
+    """A thread that waited for another's renewal, and wakes when that token is over, does not send it."""
+
+    class Stopped(logging.Handler):
+        """The process stands still just after the token came."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if len(sandbox.token_requests) == 1:
+                clock.advance(300)
+
+    log, stopped = logging.getLogger("gopacs_session"), Stopped()
+    log.addHandler(stopped)
+    log.setLevel(logging.DEBUG)
+    try:
+        with sandbox.session(leeway=0) as session:
+            with sandbox.hold_token_requests():
+                renewing = threading.Thread(target=session.get, args=[f"{sandbox.api_url}/renewing"])
+                renewing.start()
+                sandbox.wait_for_token_requests(1)
+                waiting = threading.Thread(target=session.get, args=[f"{sandbox.api_url}/waiting"])
+                waiting.start()
+                waiting.join(0.2)
+            renewing.join()
+            waiting.join()
+    finally:
+        log.removeHandler(stopped)
+        log.setLevel(logging.NOTSET)
+    assert {exchange.path: exchange.token_number for exchange in sandbox.api_requests}["/waiting"] == 2
+
+
+def test_a_life_is_a_second_at_least(sandbox: Sandbox, clock: Clock) -> None:
+    """Tokens that live a millisecond cost a token request each second, not each request."""
+    sandbox.token_lifetime = 0.001
+    sandbox.answer_next_api_requests(20, 200)
+    with sandbox.session(leeway=0) as session:
+        for _ in range(20):
+            session.get(sandbox.api_url)
+            clock.advance(0.1)
+    assert len(sandbox.token_requests) == 3  # In the last tenth of its life a token is not used.
+
+
+# -- failures are remembered -------------------------------------------------------------------------------------------
+
+
+def test_refused_credentials_cost_a_token_request_a_second(sandbox: Sandbox, clock: Clock) -> None:
+    """32 threads in loops whose client is refused ask once a second in all; once it is accepted, requests succeed."""
+    sandbox.client_enabled = False
+
+    def loop() -> None:
+        for _ in range(10):
+            with pytest.raises(InvalidClientError):
+                session.get(sandbox.api_url)
+
     with sandbox.session() as session:
-        sandbox.client_enabled = False
-        with pytest.raises(InvalidClientError):
-            session.get(f"{sandbox.api_url}/participants")
+        for second in range(1, 4):
+            assert at_once(32, loop) == [None] * 32
+            assert len(sandbox.token_requests) == second
+            clock.advance(1)
         assert sandbox.api_requests == []
         sandbox.client_enabled = True
-        clock.advance(1)
-        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+        assert session.get(sandbox.api_url).status_code == 200
+
+
+@pytest.mark.parametrize("asked, remembered", [("120", 60), ("7", 7)])
+def test_a_long_retry_after_is_heeded_by_everybody(
+    sandbox: Sandbox, clock: Clock, pauses: list[float], asked: str, remembered: float
+) -> None:
+    """Each request fails at once with retry_after, and for as long as that, at most 60 s, nobody asks for a token."""
+    sandbox.answer_next_token_requests(2, 503, headers={"Retry-After": asked})
+    with sandbox.session() as session:
+        for since in 0, 1, remembered - 0.1:
+            clock.monotonic = 1000 + since
+            with pytest.raises(AuthorizationServerError, match="asks to wait") as caught:
+                session.get(sandbox.api_url)
+            assert (caught.value.status_code, caught.value.retry_after) == (503, float(asked))
+            assert len(sandbox.token_requests) == 1
+        clock.monotonic = 1000 + remembered
+        with pytest.raises(AuthorizationServerError):
+            session.get(sandbox.api_url)
+        assert len(sandbox.token_requests) == 2
+    assert pauses == sandbox.api_requests == []
+
+
+def test_renewals_behind_requests_heed_a_long_retry_after(sandbox: Sandbox, clock: Clock) -> None:
+    """While a token is stale and the server asks to wait, requests go out with it, and nobody asks for another."""
+    sandbox.token_lifetime = 1000
+    with sandbox.session(leeway=500) as session:
+        session.get(sandbox.api_url)
+        clock.advance(600)
+        sandbox.answer_next_token_requests(1, 429, headers={"Retry-After": "120"})
+        for _ in range(10):
+            assert session.get(sandbox.api_url).status_code == 200
+            renewals_end()
+            clock.advance(6)
+        assert len(sandbox.token_requests) == 2
+        session.get(sandbox.api_url)
+        renewals_end()
+    assert len(sandbox.token_requests) == 3
+
+
+def test_fetch_token_always_asks(sandbox: Sandbox, clock: Clock) -> None:
+    """What is remembered stops no fetch_token, and is forgotten once a token has come."""
+    sandbox.answer_next_token_requests(2, 503, headers={"Retry-After": "60"})
+    with sandbox.session() as session:
+        for expected in 1, 2:
+            with pytest.raises(AuthorizationServerError):
+                session.fetch_token()
+            assert len(sandbox.token_requests) == expected
+        session.fetch_token()
+        session.token = None
+        assert session.get(sandbox.api_url).status_code == 200
+    assert len(sandbox.token_requests) == 4
+
+
+def test_an_error_that_is_remembered_holds_nothing_of_the_caller(sandbox: Sandbox, clock: Clock) -> None:
+    """What the request that failed had in its variables is freed, although others will get the same error."""
+
+    class Order:
+        """What a caller has at hand."""
+
+    def place() -> weakref.ref[Order]:
+        order = Order()
+        with pytest.raises(InvalidClientError):
+            session.get(sandbox.api_url)
+        return weakref.ref(order)
+
+    with sandbox.session(client_secret="wrong") as session:
+        order = place()
+        gc.collect()
+        assert order() is None
+
+
+# -- what the user gives, and takes ------------------------------------------------------------------------------------
 
 
 def test_a_callable_secret_is_asked_for_each_token_request(sandbox: Sandbox, clock: Clock) -> None:
@@ -342,9 +467,9 @@ def test_a_stored_token_may_tell_its_expiry_only(sandbox: Sandbox, clock: Clock)
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2]
 
 
-@pytest.mark.parametrize("expires_at", [1.0, "soon", 0, -1, float("nan"), float("inf"), "Infinity"])
+@pytest.mark.parametrize("expires_at", [1.0, "soon", 0, -1, float("nan"), float("inf"), "Infinity", 1.8e12])
 def test_a_stored_token_that_has_expired_is_not_sent(sandbox: Sandbox, expires_at: Any) -> None:
-    """A stored token of the past, or with a nonsensical expiry, is replaced before the first request."""
+    """A stored token of the past, or with a nonsensical expiry (milliseconds), is replaced before the first request."""
     with sandbox.session() as session:
         session.token = {"access_token": "old", "expires_at": expires_at, "expires_in": 300}
         assert session.get(f"{sandbox.api_url}/participants").status_code == 200
