@@ -1,4 +1,4 @@
-"""requests-mock in users' own tests; tests/test_mocking_libraries.py has the mocker, the adapter and the 401 replay."""
+"""requests-mock in users' own tests; tests/test_mocking_libraries.py has it for all sessions, and the 401 replay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import requests
 import requests_mock
 
-from gopacs_session import PRODUCTION, AuthorizationServerError, GopacsSession
+from gopacs_session import PRODUCTION, AuthorizationServerError, GopacsSession, TokenRequestError
 from gopacs_session.sandbox import Sandbox
 
 API = "https://api.gopacs-services.eu/uftp-participants/v3/participants/DSO"
@@ -46,6 +46,33 @@ def test_the_pytest_fixture(requests_mock: requests_mock.Mocker) -> None:
         session.token = TOKEN
         assert session.get(API).json() == {"participants": 3}
     assert [request.headers["Authorization"] for request in requests_mock.request_history] == ["Bearer a-token"]
+
+
+def test_a_mocker_for_one_session() -> None:
+    """A mocker that is made for one session serves its tokens, too, and other sessions stay real."""
+    with GopacsSession("trader", "s3cret") as session, requests_mock.Mocker(session=session) as mock:
+        mock.post(PRODUCTION.token_url, json=TOKEN)
+        mock.get(API, [{"status_code": 401}, {"json": {"participants": 3}}])
+        assert session.get(API).json() == {"participants": 3}
+    assert [request.method for request in mock.request_history] == ["POST", "GET", "POST", "GET"]
+
+
+def test_a_mounted_adapter() -> None:
+    """requests-mock's adapter can be mounted on the session as on any other."""
+    adapter = requests_mock.Adapter()
+    adapter.register_uri("POST", PRODUCTION.token_url, json=TOKEN)
+    adapter.register_uri("GET", API, [{"status_code": 401}, {"text": "fine"}])
+    with GopacsSession("trader", "s3cret") as session:
+        session.mount("https://", adapter)
+        assert session.get(API).text == "fine"
+
+
+def test_a_token_endpoint_that_nobody_registered(requests_mock: requests_mock.Mocker) -> None:
+    """A test that forgot the token endpoint is told so, and its API request is not sent without a token."""
+    requests_mock.get(API)
+    with GopacsSession("trader", "s3cret") as session, pytest.raises(TokenRequestError, match="NoMockAddress"):
+        session.get(API)
+    assert API not in [request.url for request in requests_mock.request_history]
 
 
 @pytest.mark.usefixtures("pauses")
