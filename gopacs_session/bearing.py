@@ -207,6 +207,6 @@ def take_cookies(request: PreparedRequest, response: Response) -> None:
 
 def hide_token(response: Response) -> None:
     """Take the token out of an answer that goes into `history`: caches store these, and mask the last request only."""
-    if response.request is not None and isinstance(response.request.headers, BearerHeaders):
+    if response.request is not None and "Authorization" in response.request.headers:
         response.request = response.request.copy()
         response.request.headers["Authorization"] = MASK

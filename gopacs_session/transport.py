@@ -87,7 +87,10 @@ def _read_whole(response: requests.Response, seconds: float, **_: Any) -> reques
     with response:
         body, _complete = read_within(response, seconds, LONGEST_ANSWER)
     answer = requests.Response()
-    answer.status_code, answer.url, answer._content = response.status_code, response.url, body
+    answer.status_code, answer.url = response.status_code, response.url
+    answer._content, answer._content_consumed = body, True
+    # For what is wrapped around the session's send: requests-cache looks at it, and calls this hook once more.
+    answer.request = response.request
     if "Retry-After" in response.headers:
         answer.headers["Retry-After"] = response.headers["Retry-After"]
     return answer
