@@ -9,7 +9,6 @@ from pathlib import Path
 from betamax import Betamax
 from betamax.cassette import Cassette
 
-from gopacs_session import GopacsSession
 from gopacs_session.sandbox import Sandbox
 
 TOKEN = {"access_token": "a-token", "token_type": "Bearer", "expires_in": 300}
@@ -47,9 +46,9 @@ def test_a_cassette(sandbox: Sandbox, tmp_path: Path) -> None:
     assert "client_id=sandbox" in cassette
     assert [secret for secret in (sandbox.client_secret, *tokens) if str(secret) in cassette] == []
 
-    with sandbox.session(client_secret="another") as session:
-        with Betamax(session, cassette_library_dir=str(tmp_path)).use_cassette("traffic", record="none"):
-            assert session.get(url).json() == recorded
-            answer = session.get(url)
+    session = sandbox.session(client_secret="another")
+    with session, Betamax(session, cassette_library_dir=str(tmp_path)).use_cassette("traffic", record="none"):
+        assert session.get(url).json() == recorded
+        answer = session.get(url)
     assert (answer.status_code, [refusal.status_code for refusal in answer.history]) == (200, [401])
     assert (len(sandbox.api_requests), len(sandbox.token_requests)) == (3, 2)
