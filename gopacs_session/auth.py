@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import requests
 from oauthlib.oauth2 import BackendApplicationClient, TokenExpiredError
-from requests import PreparedRequest, Response
+from requests import PreparedRequest, Response, Session
 from requests.auth import AuthBase
 
 from . import environment_variables
@@ -77,7 +77,7 @@ class GopacsAuth(AuthBase):
         check_seconds("leeway", leeway, least=0)
         check_updater(token_updater)
         environment = environment_of(environment)
-        session = requests.Session()
+        session = Session()
         session.mount("https://", SharedContextAdapter())
         transport = TokenTransport(session, environment.ca_bundle)
         self.session: requests.Session | None = None  # whose requests it authenticates; None: anybody's
