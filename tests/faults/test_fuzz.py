@@ -224,7 +224,7 @@ WHENS = DATES | st.dates().map(lambda day: day.strftime("%a, %d %b %Y 00:00:00 G
 @settings(BOUNDED, max_examples=500)
 @given(when=WHENS)
 def test_every_retry_after_is_obeyed_or_told(clock: Clock, pauses: list[float], when: str) -> None:
-    """Up to 5 s it is the pause between three tries; beyond, an error at once, and no token request for 60 s at most."""
+    """Up to 5 s it is the pause between tries; beyond, an error at once, and no token request for 60 s at most."""
     tap = Tap(token_answer=Answer(503, {"Retry-After": when.encode().decode("latin-1")}))
     session = client(PRODUCTION, tap)
     with pytest.raises(AuthorizationServerError) as caught:

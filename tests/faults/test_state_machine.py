@@ -19,20 +19,28 @@ from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClien
 from gopacs_session.sandbox import Sandbox
 
 MOMENTS = st.sampled_from(
-    ["now", "now", "pause over", "pause over", "stale", "stale", "stale", "unusable", "dead", "later"]
+    ["now", "now", "pause over", "pause over", "remembered", "stale", "stale", "stale", "unusable", "dead", "later"]
 )
 SECONDS = st.sampled_from([-1, 0, 1])
 OUTAGES = st.sampled_from([0, 0, 0, 0, 1, 2, 3, 3, 4, 6])
 KINDS = st.sampled_from(["GET", "POST", "POST of an iterator"])
-UNAUTHORIZED = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+REFUSAL_STATUS = st.sampled_from([401, 401, 403])
+INVALID_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
 @dataclass
 class World:
-    """What outlives a program: the server, and the clock that both sides go by."""
+    """What outlives a program: the server, and the clocks.
+
+    Attributes:
+        sandbox: the server.
+        clock: the program's clocks, which a suspension and a clock's setting tell apart.
+        server_time: by the server's clock, which always goes on.
+    """
 
     sandbox: Sandbox
     clock: Clock
+    server_time: float = 1_000.0
 
     def last_token(self) -> int:
         """The number of the newest token, which is issued for this."""
@@ -43,19 +51,33 @@ class World:
 
 @dataclass
 class Held:
-    """The token that the session holds, by its number, and when the session takes it for stale and for unusable."""
+    """The token that the session holds.
+
+    Attributes:
+        number: which.
+        life: in seconds.
+        end: of its life, by the monotonic clock.
+        wall_end: the same, by the wall clock.
+        issued_at: by the monotonic clock.
+        of_a_refusal: it came of one, and no replay that bore it has been accepted.
+    """
 
     number: int
     life: float
     end: float
+    wall_end: float
+    issued_at: float
+    of_a_refusal: bool = False
 
     @property
-    def stale_at(self) -> float:
-        return self.end - min(60, self.life / 2)
+    def stale(self) -> float:
+        """Seconds before its end from which it is stale."""
+        return min(60, self.life / 2)
 
     @property
-    def unusable_at(self) -> float:
-        return self.end - min(5, self.life / 10)
+    def unusable(self) -> float:
+        """Likewise."""
+        return min(5, self.life / 10)
 
 
 def finish_renewals() -> None:
@@ -69,20 +91,21 @@ class Program(RuleBasedStateMachine):
     """A program with one session at a time, and a model of it.
 
     The model knows which token the session holds, until when the server takes which token, how many token requests and
-    API requests will be refused, and when the session may renew again after a failure.
+    API requests will be refused, what error the session remembers, and when it may renew again after a failure.
     """
 
     stored = Bundle("stored")
 
     def __init__(self, world: World) -> None:
         super().__init__()
-        self.sandbox, self.clock = world.sandbox, world.clock
+        self.world, self.sandbox, self.clock = world, world.sandbox, world.clock
         self.sessions = [self.sandbox.session()]
         self.held: Held | None = None
+        self.refused: int | None = None
         self.server_takes: dict[int, float] = {}
         self.numbers: dict[str, int] = {}
         self.executed: set[str] = set()
-        self.retry_at = 0.0
+        self.forget_failures()
         self.clock.wall = 1_800_000_000.0 + self.clock.monotonic
         self.mend()
         self.issued, self.messages = world.last_token(), 0
@@ -104,10 +127,23 @@ class Program(RuleBasedStateMachine):
 
     def wait(self, until: str, seconds: float) -> None:
         """Let time pass until a moment of the session's, give or take a second, or for so many seconds from now."""
-        moments = {"now": self.now, "pause over": max(self.now, self.retry_at), "later": self.now + 1000}
+        left = self.left()
+        moments = {
+            "pause over": self.retry_at - self.now,
+            "remembered": self.remembered_until - self.now,
+            "later": 1000,
+        }
         if self.held:
-            moments |= {"stale": self.held.stale_at, "unusable": self.held.unusable_at, "dead": self.held.end}
-        self.clock.advance(max(0, moments.get(until, self.now) + seconds - self.now))
+            moments |= {"stale": left - self.held.stale, "unusable": left - self.held.unusable, "dead": left}
+        passed = max(0, max(0, moments.get(until, 0)) + seconds)
+        self.clock.advance(passed)
+        self.world.server_time += passed
+
+    @rule(seconds=st.sampled_from([5, 100, 3600]))
+    def machine_is_suspended(self, seconds: float) -> None:
+        """The monotonic clock stands still meanwhile."""
+        self.clock.wall += seconds
+        self.world.server_time += seconds
 
     @rule(seconds=st.sampled_from([-3600, 3600]), before=st.sampled_from(["store", "pickle", ""]))
     def wall_clock_jumps(self, seconds: float, before: str) -> None:
@@ -127,16 +163,21 @@ class Program(RuleBasedStateMachine):
         self.sandbox.revoke_tokens()
         self.server_takes.clear()
 
-    def outage_grows(self, n: int) -> None:
+    def outage_grows(self, n: int, retry_after: int = 0) -> None:
         """So many token requests more will fail."""
+        headers = {"Retry-After": str(retry_after)} if retry_after else {}
         if n:
-            self.sandbox.answer_next_token_requests(n, (429, 500, 502, 503, 504)[n % 5])
-        self.outage += n
+            self.sandbox.answer_next_token_requests(n, (408, 429, 500, 502, 503, 504)[n % 6], headers=headers)
+        self.outage += [retry_after] * n
 
-    @rule(n=st.integers(1, 3))
-    def api_refuses(self, n: int) -> None:
-        self.sandbox.answer_next_api_requests(n, 401, headers=UNAUTHORIZED)
-        self.refusals += n
+    @rule(n=st.integers(1, 2), retry_after=st.sampled_from([5, 6, 30, 3600]))
+    def server_asks_to_wait(self, n: int, retry_after: int) -> None:
+        self.outage_grows(n, retry_after)
+
+    @rule(n=st.integers(1, 3), status=REFUSAL_STATUS)
+    def api_refuses(self, n: int, status: int) -> None:
+        self.sandbox.answer_next_api_requests(n, status, headers=INVALID_TOKEN)
+        self.refusals += [status] * n
 
     @rule()
     def client_is_disabled(self) -> None:
@@ -147,7 +188,8 @@ class Program(RuleBasedStateMachine):
         self.sandbox.client_enabled = True
         self.sandbox.answer_next_token_requests(0, 200)
         self.sandbox.answer_next_api_requests(0, 200)
-        self.outage = self.refusals = 0
+        self.outage: list[int] = []
+        self.refusals: list[int] = []
 
     # -- tokens that come from elsewhere -------------------------------------------------------------------------------
 
@@ -162,36 +204,49 @@ class Program(RuleBasedStateMachine):
 
     @rule(how=st.sampled_from(["pickle", "deepcopy", "copy"]))
     def session_is_copied(self, how: str) -> None:
-        if how == "pickle":
-            self.go_on_with(pickle.loads(pickle.dumps(self.session)))
-        elif how == "deepcopy":
-            self.go_on_with(copy.deepcopy(self.session))
+        if how == "copy":
+            self.sessions.append(copy.copy(self.session))
+            self.forget_failures()
         else:
-            self.sessions.append(copy.copy(self.session))  # which shares the token with the first
+            self.go_on_with(
+                pickle.loads(pickle.dumps(self.session)) if how == "pickle" else copy.deepcopy(self.session)
+            )
 
     def go_on_with(self, session: GopacsSession) -> None:
         self.hold(self.session.token)
-        self.retry_at = 0.0
+        self.refused = None
+        self.forget_failures()
         self.sessions.append(session)
 
     def hold(self, token: dict[str, Any]) -> None:
         """The session takes this token: the wall clock tells how much of its life is left, but never more than all."""
         self.held = None
         if token:
-            left = min(token["expires_in"], token["expires_at"] - self.clock.wall)
-            self.held = Held(self.numbers[token["access_token"]], token["expires_in"], self.now + left)
+            life = token["expires_in"]
+            left = min(life, token["expires_at"] - self.clock.wall)
+            end = self.now + left
+            self.held = Held(self.numbers[token["access_token"]], life, end, self.clock.wall + left, end - life)
 
     # -- what the session does -----------------------------------------------------------------------------------------
 
     @rule()
     def fetch(self) -> None:
-        tries, error = self.renewal()
+        tries, error = self.renewal(insist=True)
         if error:
             with pytest.raises(error):
                 self.session.fetch_token()
         else:
             assert self.session.fetch_token() == self.session.token
         self.settle(tries, [])
+
+    @precondition(lambda self: self.now < self.remembered_until)
+    @rule()
+    def failure_is_mended_by_hand(self) -> None:
+        """A new token is insisted on while an error is remembered, and needs a successor before that would be over."""
+        self.mend()
+        self.fetch()
+        self.tokens_are_revoked()
+        self.request_once("GET")
 
     @rule(kind=KINDS, until=MOMENTS, seconds=SECONDS, outage=OUTAGES, times=st.sampled_from([1, 2]))
     def request(self, kind: str, until: str, seconds: float, outage: int, times: int) -> None:
@@ -207,10 +262,17 @@ class Program(RuleBasedStateMachine):
             self.settle(tries, [])
             return
         number, behind = self.held.number, self.renews_behind()
-        refused = self.api_refusal(number)
-        if refused and behind and not self.would_renew():
+        refusal = self.api_refusal(number)
+        if refusal and behind:
             self.send_without_knowing(kind)
-        elif refused:
+        elif refusal and self.in_vain():
+            assert self.send(kind) == refusal
+            self.settle(tries, [number])
+        elif refusal and kind == "POST of an iterator":
+            assert self.send(kind) == refusal
+            self.refused = number
+            self.settle(tries, [number])
+        elif refusal:
             self.expect_replay(kind, number, tries)
         else:
             outcome = self.send(kind)
@@ -219,19 +281,20 @@ class Program(RuleBasedStateMachine):
             self.settle(tries + more, [number])
 
     def expect_replay(self, kind: str, refused: int, tries: int) -> None:
-        """The first answer is a 401: one renewal, behind the request or not, and then one replay if that can be."""
-        more, error = self.renewal()
-        outcome = self.send(kind)
-        if error or kind == "POST of an iterator":
-            assert outcome == (error or 401)
+        """The first answer is a refusal: one renewal, and then one replay if that brought a token."""
+        more, error = self.renewal(refused)
+        if error:
+            assert self.send(kind) == error
             self.settle(tries + more, [refused])
-        else:
-            assert outcome == (401 if self.api_refusal(self.held.number) else 200)
-            self.settle(tries + more, [refused, self.held.number])
+            return
+        refusal = self.api_refusal(self.held.number)
+        self.held.of_a_refusal = bool(refusal)
+        assert self.send(kind) == (refusal or 200)
+        self.settle(tries + more, [refused, self.held.number])
 
     def send_without_knowing(self, kind: str) -> None:
-        """A renewal behind a request fails while another is due for a 401: they may be one, or one after the other."""
-        assert self.send(kind) in (200, 401, AuthorizationServerError, InvalidClientError)
+        """A renewal behind a request, and another that is due for a refusal, may be one, or one after the other."""
+        assert self.send(kind) in (200, 401, 403, AuthorizationServerError, InvalidClientError)
         finish_renewals()
         assert len(self.sandbox.token_requests) <= 2 * 3
         self.look_again()
@@ -239,24 +302,29 @@ class Program(RuleBasedStateMachine):
     @precondition(lambda self: not self.refusals)
     @rule(threads=st.sampled_from([2, 4]), until=MOMENTS, seconds=SECONDS, outage=OUTAGES)
     def burst(self, threads: int, until: str, seconds: float, outage: int) -> None:
-        """Threads at once cost what one costs; if a renewal fails, each of them may try one."""
+        """Threads at once cost what one costs. Without a memory of the failure, each of them may try a renewal."""
         self.wait(until, seconds)
         self.outage_grows(outage)
         surely, old = self.would_renew(), self.held
-        due = not self.usable() or self.renews_behind() or self.server_takes.get(old.number, 0) <= self.now
-        tries = self.renewal()[0] if due else 0
+        refused = self.server_takes.get(old.number, 0) <= self.world.server_time if old else False
+        in_vain = refused and self.usable() and self.in_vain()
+        tries, error = self.renewal() if not self.usable() or refused or self.renews_behind() else (0, None)
         outcomes = at_once(threads, lambda: self.send("GET"))
-        if surely:
+        if surely and not in_vain:
             assert outcomes == [200] * threads
             borne = [exchange.token_number for exchange in self.sandbox.api_requests]
             assert set(borne) <= {held.number for held in (old, self.held) if held}
             assert threads <= len(borne) <= 2 * threads
+            self.held.of_a_refusal = self.held.of_a_refusal and not refused
             self.settle(tries, borne)
-            return
-        assert set(outcomes) <= {200, AuthorizationServerError, InvalidClientError}
-        finish_renewals()
-        assert len(self.sandbox.token_requests) <= 3 * (threads + 1)
-        self.look_again()
+        elif old is None and error and self.now < self.remembered_until:
+            assert outcomes == [error] * threads
+            self.settle(tries, [])
+        else:
+            assert set(outcomes) <= {200, 401, AuthorizationServerError, InvalidClientError}
+            finish_renewals()
+            assert len(self.sandbox.token_requests) <= 3 * (threads + 1)
+            self.look_again()
 
     def send(self, kind: str) -> int | type[Exception]:
         """The status of the answer, or what kind of error there is instead."""
@@ -272,35 +340,60 @@ class Program(RuleBasedStateMachine):
 
     # -- the model -----------------------------------------------------------------------------------------------------
 
+    def left(self) -> float:
+        """Seconds until the end of the token's life, by the clock that says so first."""
+        return min(self.held.end - self.now, self.held.wall_end - self.clock.wall) if self.held else 0
+
     def usable(self) -> bool:
-        return self.held is not None and self.now < self.held.unusable_at
+        return self.held is not None and self.held.number != self.refused and self.left() > self.held.unusable
 
     def renews_behind(self) -> bool:
         assert self.held
-        return self.held.stale_at <= self.now and self.retry_at <= self.now
+        return self.left() <= self.held.stale and self.retry_at <= self.now
+
+    def in_vain(self) -> bool:
+        """Whether the token is the young answer to a refusal, so that another refusal of it stands."""
+        assert self.held
+        return self.held.of_a_refusal and self.now - self.held.issued_at < 5
 
     def would_renew(self) -> bool:
-        return self.outage < 3 and self.sandbox.client_enabled
+        tries = self.outage[:3]
+        refusing = len(tries) == 3 or max(tries, default=0) > 5 or not self.sandbox.client_enabled
+        return not refusing and self.now >= self.remembered_until
 
-    def renewal(self) -> tuple[int, type[Exception] | None]:
+    def forget_failures(self) -> None:
+        self.error: type[Exception] | None = None
+        self.retry_at = self.remembered_until = 0.0
+
+    def renewal(self, refused: int | None = None, *, insist: bool = False) -> tuple[int, type[Exception] | None]:
         """How many token requests the renewal takes that comes next, and what error it ends in."""
-        tries, enabled, over = min(3, self.outage + 1), self.sandbox.client_enabled, self.outage < 3
-        self.outage = max(0, self.outage - 3)
-        if not (over and enabled):
-            self.retry_at = self.now + 5
-            return tries, InvalidClientError if over else AuthorizationServerError
+        if self.now < self.remembered_until and not insist:
+            return 0, self.error
+        tries, wait = 0, 0
+        while self.outage and tries < 3 and wait <= 5:
+            tries, wait = tries + 1, self.outage.pop(0)
+        if tries == 3 or wait > 5:
+            return tries, self.failure(AuthorizationServerError, min(wait, 60) if wait > 5 else 0)
+        if not self.sandbox.client_enabled:
+            return tries + 1, self.failure(InvalidClientError, 1)
         self.issued += 1
-        self.held = Held(self.issued, self.sandbox.token_lifetime, self.now + self.sandbox.token_lifetime)
-        self.server_takes[self.held.number] = self.held.end
-        self.retry_at = 0.0
-        return tries, None
+        life = self.sandbox.token_lifetime
+        of_a_refusal = self.held is not None and self.held.number in (refused, self.refused)
+        self.held = Held(self.issued, life, self.now + life, self.clock.wall + life, self.now, of_a_refusal)
+        self.server_takes[self.issued] = self.world.server_time + life
+        self.forget_failures()
+        return tries + 1, None
 
-    def api_refusal(self, number: int) -> bool:
-        """Whether the API refuses its next request, which bears this token."""
+    def failure(self, error: type[Exception], remembered: float) -> type[Exception]:
+        self.error, self.remembered_until = error, self.now + remembered
+        self.retry_at = max(self.remembered_until, self.now + 5)
+        return error
+
+    def api_refusal(self, number: int) -> int:
+        """The status by which the API refuses its next request, which bears this token; 0 if it does not."""
         if self.refusals:
-            self.refusals -= 1
-            return True
-        return self.server_takes.get(number, 0) <= self.now
+            return self.refusals.pop(0)
+        return 401 if self.server_takes.get(number, 0) <= self.world.server_time else 0
 
     def settle(self, tries: int, borne: list[int]) -> None:
         """What the server has on record since the last time is what the model says."""
@@ -315,7 +408,7 @@ class Program(RuleBasedStateMachine):
         for exchange in self.sandbox.token_requests:
             if exchange.token_number:
                 self.issued = exchange.token_number
-                self.server_takes[exchange.token_number] = self.now + self.sandbox.token_lifetime
+                self.server_takes[exchange.token_number] = self.world.server_time + self.sandbox.token_lifetime
         self.forget_exchanges()
         self.session_is_copied("pickle")
 
@@ -335,9 +428,9 @@ class Program(RuleBasedStateMachine):
 @pytest.mark.usefixtures("pauses")
 def test_a_program_of_any_steps(sandbox: Sandbox, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a program does and meets, each of its steps costs exactly the token requests and the replays it must."""
-    monkeypatch.setattr("gopacs_session.sandbox.realm.monotonic", lambda: clock.monotonic)
     world = World(sandbox, clock)
+    monkeypatch.setattr("gopacs_session.sandbox.realm.monotonic", lambda: world.server_time)
     run_state_machine_as_test(
         lambda: Program(world),
-        settings=settings(max_examples=200, stateful_step_count=40, deadline=None, derandomize=True, database=None),
+        settings=settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True, database=None),
     )
