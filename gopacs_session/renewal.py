@@ -22,7 +22,7 @@ Updater = Callable[[dict[str, Any]], None]
 class Renewal:
     """One renewal. It is in flight for as long as the thread that runs it holds its lock.
 
-    The lock is taken by ``with`` only, which lets it go whatever a signal handler raises, at whatever bytecode. A flag
+    Its locks are taken by ``with``, which lets them go whatever a signal handler raises, at whatever bytecode: a flag
     could be left behind. Others wait at the gate, which is no Event: a signal handler that waits in a thread that is
     waiting already would find the Event's own lock taken.
     """
@@ -31,13 +31,10 @@ class Renewal:
     lock: threading.Lock = field(default_factory=threading.Lock)
     gate: threading.Lock = field(default_factory=threading.Lock)
 
-    def __post_init__(self) -> None:
-        self.gate.acquire()
-
     def wait(self, patience: float) -> bool:
         """Whether it ended within so many seconds."""
         while self.lock.locked() and patience > 0:
-            # In slices: an interrupt may have kept the gate from being opened.
+            # In slices: another one who waits here may have been interrupted with the gate in his hand.
             if self.gate.acquire(timeout=min(patience, 1.0)):
                 self.gate.release()
             patience -= 1.0

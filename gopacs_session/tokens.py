@@ -132,19 +132,16 @@ class CurrentToken:
             TokenRequestError: no token could be obtained, now or just before.
         """
         renewal, seen = Renewal(), self._failure
-        try:
-            with renewal.lock:
-                while True:
-                    other = self._renewals.start(renewal)
-                    token = self._known(refused or replacing, seen, insist)
-                    if token is not None:
-                        return token
-                    if other is renewal:
-                        token = self._fetch(refused)
-                        break
-                    self._renewals.wait_for(other, self.grant.longest)
-        finally:
-            renewal.gate.release()
+        with renewal.gate, renewal.lock:
+            while True:
+                other = self._renewals.start(renewal)
+                token = self._known(refused or replacing, seen, insist)
+                if token is not None:
+                    return token
+                if other is renewal:
+                    token = self._fetch(refused)
+                    break
+                self._renewals.wait_for(other, self.grant.longest)
         if self.updater is not None:
             self._renewals.tell(self.updater, token)
         return token
