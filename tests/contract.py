@@ -1,4 +1,8 @@
-"""What a GOPACS session may count on at an authorization server; each server is held to it by a test of its own."""
+"""What a GOPACS session may count on at an authorization server; each server is held to it by a test of its own.
+
+Statuses, errors, fields and challenges are the protocol's (RFC 6749 and 6750). Descriptions, texts and the order of the
+checks are Keycloak's, alike from 24 on. What only the newest Keycloak answers is marked `newest_keycloak`.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +117,7 @@ class TokenEndpointContract:
         assert set(answer) == {*TOKEN_ANSWER, "refresh_token", "session_state"}
         assert (answer["refresh_expires_in"], answer["token_type"]) == (1800, "Bearer")
         assert answer["refresh_token"].count(".") == 2
-        assert len(answer["session_state"]) == 24
+        assert isinstance(answer["session_state"], str)
 
     @pytest.mark.parametrize(
         "scope, more",
@@ -286,7 +290,8 @@ class TokenEndpointContract:
         url = url.replace(place, wrong) if place else url + wrong
         for accept in "application/json", "*/*", "application/xml":
             response = authorization_server.http.request(method, url, headers={"Accept": accept}, timeout=10)
-            assert (response.status_code, response.json()) == (status, {"error": error})
+            # Older Keycloaks add a description, which refers to their log.
+            assert (response.status_code, response.json()["error"]) == (status, error)
             assert response.headers["Content-Type"] == "application/json"
             assert not {"Cache-Control", "Pragma", "Allow"} & {*response.headers}
         for accept in "text/html", "application/json, text/html;q=0.5":
@@ -316,7 +321,7 @@ class ProtectedResourceContract:
         assert (response.status_code, response.content) == (401, b"")
         assert response.headers["WWW-Authenticate"] == 'Bearer realm="gopacs"'
 
-    @pytest.mark.parametrize("token", ["garbage", "e30.e30.e30"])
+    @pytest.mark.parametrize("token", ["garbage", pytest.param("e30.e30.e30", marks=pytest.mark.newest_keycloak)])
     def test_strange_token(self, authorization_server: AuthorizationServer, token: str) -> None:
         """A token that was not issued here is invalid."""
         response = authorization_server.call(token)

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-ADMIN_CLIENT = "gopacs-admin"
+ADMIN = "gopacs-admin"
 
 _KEY_PROVIDER = "org.keycloak.keys.KeyProvider"
 
@@ -24,11 +24,11 @@ def plain_session(ca_file: str) -> requests.Session:
 class Admin:
     """The administrator of one realm, given as realm.json has it."""
 
-    def __init__(self, server_url: str, realm: dict[str, Any], secret: str, ca_file: str) -> None:
+    def __init__(self, server_url: str, realm: dict[str, Any], password: str, ca_file: str) -> None:
         self._realm = realm
         self._realms_url = f"{server_url}/admin/realms"
         self._token_url = f"{server_url}/realms/master/protocol/openid-connect/token"
-        self._secret = secret
+        self._password = password
         self._http = plain_session(ca_file)
 
     def restore_realm(self) -> None:
@@ -120,9 +120,10 @@ class Admin:
 
     def _token(self) -> str:
         form = {
-            "grant_type": "client_credentials",
-            "client_id": ADMIN_CLIENT,
-            "client_secret": self._secret,
+            "grant_type": "password",
+            "client_id": "admin-cli",
+            "username": ADMIN,
+            "password": self._password,
         }
         response = self._http.post(self._token_url, data=form, timeout=30)
         response.raise_for_status()

@@ -8,19 +8,39 @@ import pytest
 
 from gopacs_session import Environment, GopacsSession
 
-from .distribution import keycloak_home
+from .distribution import NEWEST, keycloak_home
 from .protected_api import ProtectedApi
 from .server import Keycloak
 
+started: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--keycloak", default=NEWEST, metavar="VERSION", help=f"24.0 or later; {NEWEST} by default")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("keycloak") != NEWEST:
+        for item in items:
+            if item.get_closest_marker("newest_keycloak"):
+                item.add_marker(pytest.mark.skip(reason=f"as Keycloak {NEWEST} answers"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for server in started:
+        terminalreporter.write_line(f"Server: {server}")
+
 
 @pytest.fixture(scope="session")
-def keycloak() -> Iterator[Keycloak]:
+def keycloak(request: pytest.FixtureRequest) -> Iterator[Keycloak]:
     """A real Keycloak, for tests that leave its clients as they are and do not stop it."""
+    version = request.config.getoption("keycloak")
     try:
-        keycloak_home()
+        keycloak_home(version)
     except RuntimeError as missing:
         pytest.exit(str(missing), returncode=1)
-    with Keycloak() as keycloak:
+    with Keycloak(version) as keycloak:
+        started.append(keycloak.banner())
         yield keycloak
 
 

@@ -12,23 +12,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-VERSION = "26.7.3"
-JAVA_VERSIONS = (17, 21, 25)
+NEWEST = "26.7.3"
+# The first that is installed: only newer Keycloaks know Java 25.
+JAVA_VERSIONS = (21, 17, 25)
 JAVA_PLACES = ("/usr/lib/jvm/*", "/Library/Java/JavaVirtualMachines/*/Contents/Home")
 
-_ARTIFACT = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
 # Pinned: Maven 3.8's own default is a plugin of 2013.
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
-def keycloak_home() -> Path:
+def keycloak_home(version: str) -> Path:
     """Return the unpacked and built distribution, which the first call downloads."""
     cache = _cache_dir()
-    home = cache / f"keycloak-{VERSION}"
+    home = cache / f"keycloak-{version}"
     if not home.is_dir():
         with _locked(cache / f"{home.name}.lock"):
             if not home.is_dir():
-                _install(home)
+                _install(home, version)
     return home
 
 
@@ -58,13 +58,13 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _install(home: Path) -> None:
+def _install(home: Path, version: str) -> None:
     """Make it aside and rename it last: what was interrupted half way counts for nothing."""
     environ = java_environment()
     partial = home.with_name(f"{home.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    with zipfile.ZipFile(_download(partial)) as archive:
+    with zipfile.ZipFile(_download(partial, version)) as archive:
         archive.extractall(partial)
     unpacked = partial / home.name
     options = ("--db=dev-file", "--health-enabled=false", "--metrics-enabled=false")
@@ -73,13 +73,13 @@ def _install(home: Path) -> None:
     shutil.rmtree(partial)
 
 
-def _download(directory: Path) -> Path:
+def _download(directory: Path, version: str) -> Path:
     maven = shutil.which("mvn")
     if maven is None:
-        raise RuntimeError(f"Maven (mvn) is missing, which downloads Keycloak {VERSION}")
-    copy = [maven, "-B", "-C", "-q", _COPY, f"-Dartifact={_ARTIFACT}"]
+        raise RuntimeError(f"Maven (mvn) is missing, which downloads Keycloak {version}")
+    copy = [maven, "-B", "-C", "-q", _COPY, f"-Dartifact=org.keycloak:keycloak-quarkus-dist:{version}:zip"]
     _run([*copy, f"-DoutputDirectory={directory}"], os.environ)
-    return directory / f"keycloak-quarkus-dist-{VERSION}.zip"
+    return directory / f"keycloak-quarkus-dist-{version}.zip"
 
 
 def _run(arguments: list[str], environ: Mapping[str, str]) -> None:
@@ -96,12 +96,12 @@ def _run(arguments: list[str], environ: Mapping[str, str]) -> None:
 
 
 def _java_home() -> Path:
-    """Return the newest Java among those installed that Keycloak supports."""
+    """Return the first of JAVA_VERSIONS that is installed."""
     homes = {_java_version(home): home for home in _installed_javas()}
-    supported = [version for version in homes if version in JAVA_VERSIONS]
-    if not supported:
-        raise RuntimeError(f"Java is missing: Keycloak {VERSION} runs on {JAVA_VERSIONS}")
-    return homes[max(supported)]
+    for version in JAVA_VERSIONS:
+        if version in homes:
+            return homes[version]
+    raise RuntimeError(f"Java is missing: Keycloak runs on one of {JAVA_VERSIONS}")
 
 
 def _installed_javas() -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -18,8 +19,8 @@ from typing import final
 import requests
 import trustme
 
-from .admin import ADMIN_CLIENT, Admin, plain_session
-from .distribution import command, java_environment, keycloak_home
+from .admin import ADMIN, Admin, plain_session
+from .distribution import NEWEST, command, java_environment, keycloak_home
 
 START_TIMEOUT = 180
 STOP_TIMEOUT = 30
@@ -31,6 +32,10 @@ _REALM_FILE = Path(__file__).with_name("realm.json")
 class Keycloak:
     """A Keycloak server that keeps its port, certificates and state when it is stopped and started.
 
+    Args:
+        version: 24.0 or later.
+        port: a free one if it is None.
+
     Attributes:
         clients (Mapping[str, str]): the secrets in realm.json, by client id.
         ca (trustme.CA): the authority that issued the server's certificate.
@@ -39,7 +44,8 @@ class Keycloak:
         admin (Admin): the realm's administrator.
     """
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(self, version: str = NEWEST, port: int | None = None) -> None:
+        self.version = version
         realm = json.loads(_REALM_FILE.read_text("utf-8"))
         self.clients: Mapping[str, str] = {client["clientId"]: client["secret"] for client in realm["clients"]}
         self.port = port or _free_port()
@@ -55,8 +61,8 @@ class Keycloak:
         self.ca_file = str(self._home / "ca.pem")
         self._write_certificates()
 
-        self._admin_secret = secrets.token_urlsafe()
-        self.admin = Admin(self.url, realm, self._admin_secret, self.ca_file)
+        self._admin_password = secrets.token_urlsafe()
+        self.admin = Admin(self.url, realm, self._admin_password, self.ca_file)
         self._http = plain_session(self.ca_file)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -81,7 +87,7 @@ class Keycloak:
         """Start the server, unless it runs, and return when it answers for the realm."""
         if self._process is not None and self._process.poll() is None:
             return
-        self._process = self._launch(keycloak_home())
+        self._process = self._launch(keycloak_home(self.version))
         try:
             self._wait_until_ready()
         except BaseException:
@@ -95,6 +101,12 @@ class Keycloak:
     def kill(self) -> None:
         """End the server at once, as a crash would; what it wrote last may be lost."""
         self._end(signal.SIGKILL)
+
+    def banner(self) -> str:
+        """Return what the server printed of itself when it started: its name, its version and what runs it."""
+        found = re.search(r"Keycloak \S+ on \w+", self.log_file.read_text("utf-8", "replace"))
+        assert found is not None
+        return found[0]
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
@@ -113,8 +125,11 @@ class Keycloak:
         self._lay_out_home(distribution)
         environ = {
             **java_environment(),
-            "KC_BOOTSTRAP_ADMIN_CLIENT_ID": ADMIN_CLIENT,
-            "KC_BOOTSTRAP_ADMIN_CLIENT_SECRET": self._admin_secret,
+            "KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN,
+            "KC_BOOTSTRAP_ADMIN_PASSWORD": self._admin_password,
+            # What they were called before 26.
+            "KEYCLOAK_ADMIN": ADMIN,
+            "KEYCLOAK_ADMIN_PASSWORD": self._admin_password,
             # Java compiles for speed what runs but once here; without that a start takes a third less CPU.
             "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
         }
@@ -180,7 +195,7 @@ class Keycloak:
             f"--https-port={self.port}",
             f"--https-certificate-file={self._home / 'cert.pem'}",
             f"--https-certificate-key-file={self._home / 'key.pem'}",
-            f"--hostname={self.url}",
+            f"--hostname{'-url' if self.version.startswith('24.') else ''}={self.url}",
         ]
 
     def _write_certificates(self) -> None:

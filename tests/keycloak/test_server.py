@@ -169,12 +169,17 @@ def test_api_rejects_token_of_retired_key(
 def test_revoked_tokens_are_rejected(
     altered_keycloak: Keycloak, protected_api: ProtectedApi, http: requests.Session
 ) -> None:
-    """The realm's not-before reaches the API, a client's only Keycloak's own userinfo."""
+    """The realm's not-before reaches the API."""
     realms = grant(http, altered_keycloak)
     altered_keycloak.admin.revoke_tokens()
     assert call(http, protected_api.url, realms).status_code == 401
     assert call(http, altered_keycloak.userinfo_url, realms).status_code == 401
 
+
+def test_revoked_tokens_of_a_client_are_rejected(
+    altered_keycloak: Keycloak, protected_api: ProtectedApi, http: requests.Session
+) -> None:
+    """A client's not-before reaches only Keycloak's own userinfo."""
     clients = grant(http, altered_keycloak)
     not_before = altered_keycloak.admin.revoke_tokens("gopacs-ordinary")
     assert call(http, protected_api.url, clients).status_code == 200
@@ -185,6 +190,7 @@ def test_revoked_tokens_are_rejected(
     assert answer.json()["not-before-policy"] == not_before
 
 
+@pytest.mark.newest_keycloak
 def test_logged_out_client_is_rejected(altered_keycloak: Keycloak, http: requests.Session) -> None:
     """Logging out ends a client's tokens, with a session behind them or without; the next is good."""
     names = ("gopacs-refresh-tokens", "gopacs-ordinary")
@@ -262,7 +268,7 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_missing_java_is_named() -> None:
     """One line says which Java to install."""
     with pytest.raises(RuntimeError, match=r"^Java is missing.*25"):
-        distribution.keycloak_home()
+        distribution.keycloak_home(distribution.NEWEST)
 
 
 def test_missing_maven_is_named(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
@@ -272,4 +278,4 @@ def test_missing_maven_is_named(monkeypatch: pytest.MonkeyPatch, request: pytest
     monkeypatch.setenv("JAVA_HOME", java_home)
 
     with pytest.raises(RuntimeError, match=r"^Maven .* is missing"):
-        distribution.keycloak_home()
+        distribution.keycloak_home(distribution.NEWEST)
