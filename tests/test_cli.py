@@ -716,13 +716,21 @@ class TestRequest:
         with terminal("request", "GET", configured.api_url) as tty:
             assert tty.read() == "no line end\n"
 
-    def test_interrupted(self, configured: Sandbox) -> None:
+    def test_interrupted(self, raw_api: Any) -> None:
         """Ctrl-C ends a request quietly, with the exit code that shells use."""
-        with configured.hold_token_requests():
-            process = subprocess.Popen([*COMMAND, "request", "GET", configured.api_url], stderr=subprocess.PIPE)
-            configured.wait_for_token_requests(1)
+        ended = threading.Event()
+
+        def endless(_: bytes) -> Iterator[bytes]:
+            yield http(b"5\r\nbegun\r\n", "Transfer-Encoding: chunked")
+            ended.wait(20)
+
+        with raw_api(endless) as url:
+            process = subprocess.Popen([*COMMAND, "request", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            assert process.stdout
+            assert process.stdout.read(5) == b"begun"
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=20)[1] == b""
+            ended.set()
         assert process.returncode == ExitCode.INTERRUPTED
 
 
