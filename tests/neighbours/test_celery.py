@@ -25,7 +25,7 @@ def tasks(gopacs_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.syspath_prepend(HERE)
     import celery_tasks
 
-    options = ["--pool", "prefork", "--concurrency", str(PROCESSES), "--loglevel", "WARNING"]
+    options = ["--pool", "prefork", "--concurrency", str(PROCESSES), "--without-gossip", "--without-mingle"]
     worker = subprocess.Popen([sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", *options], cwd=HERE)
     yield celery_tasks
     worker.terminate()

@@ -117,7 +117,7 @@ def test_a_revoked_token_is_the_callers_to_renew(
         with pytest.raises(ClientTransportException) as caught:
             client.send_test_message()
         assert caught.value.response.status_code == 401
-    session.fetch_token()
+    session.fetch_token(refused=caught.value.response.request.headers["Authorization"])
     client.send_test_message()
     assert [exchange.token_number for exchange in broker.api_requests] == [1, 1, 1, 2]
 

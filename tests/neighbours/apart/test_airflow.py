@@ -12,16 +12,21 @@ from gopacs_session import GopacsAuth
 from gopacs_session.sandbox import Sandbox
 
 
-def test_a_hook(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Login and password of the connection are id and secret; runs share a token, and a 401 is mended."""
-    connection = {
+@pytest.fixture(autouse=True)
+def connection(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One to the sandbox's API, with the client's id and secret as login and password."""
+    fields = {
         "conn_type": "http",
         "host": sandbox.api_url,
         "login": sandbox.client_id,
         "password": sandbox.client_secret,
         "extra": {"verify": sandbox.ca_file},
     }
-    monkeypatch.setenv("AIRFLOW_CONN_GOPACS", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_GOPACS", json.dumps(fields))
+
+
+def test_runs_share_a_token(sandbox: Sandbox) -> None:
+    """With the auth object kept, three runs cost one token request, and a 401 is mended."""
     hook = HttpHook("GET", http_conn_id="gopacs", auth_type=cache(partial(GopacsAuth, environment=sandbox.environment)))
     for number in range(3):
         assert hook.run(f"/{number}").status_code == 200
@@ -30,3 +35,13 @@ def test_a_hook(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hook.run("/message").json()["path"] == "/message"
     assert [exchange.status for exchange in sandbox.api_requests] == [200, 200, 200, 401, 200]
     assert len(sandbox.token_requests) == 2
+
+
+def test_what_else_it_does(sandbox: Sandbox) -> None:
+    """Without keeping it, each run asks for a token; and without an auth_type, the API is sent the secret."""
+    hook = HttpHook("GET", http_conn_id="gopacs", auth_type=partial(GopacsAuth, environment=sandbox.environment))
+    for number in range(3):
+        hook.run(f"/{number}")
+    assert len(sandbox.token_requests) == 3
+    HttpHook("GET", http_conn_id="gopacs").run("/basic", extra_options={"check_response": False})
+    assert str(sandbox.api_requests[-1].authorization).startswith("Basic ")
