@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
@@ -9,7 +10,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -20,6 +21,7 @@ from urllib.parse import parse_qs
 
 import pytest
 import requests
+import requests_mock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
@@ -73,13 +75,15 @@ def client_of(server: RawServer, authority: Authority, **options: Any) -> Gopacs
 
 
 def test_a_token_costs_one_form_post(sandbox: Sandbox, session: GopacsSession) -> None:
-    """The token request is one POST of a form, with the credentials in its body, that asks for JSON."""
+    """The token request is one POST of a form, with the credentials in its body, that asks for JSON, unstored."""
     session.get(f"{sandbox.api_url}/participants", params={"q": "1"})
     [exchange] = sandbox.token_requests
     assert (exchange.method, exchange.query) == ("POST", "")
     assert sandbox.environment.token_url.endswith(exchange.path)
     assert exchange.headers["Content-Type"] == "application/x-www-form-urlencoded"
     assert exchange.headers["Accept"] == "application/json"
+    assert exchange.headers["Accept-Encoding"] == "identity"
+    assert exchange.headers["Cache-Control"] == "no-store"
     assert exchange.authorization is None
     assert form(sandbox) == {
         "grant_type": ["client_credentials"],
@@ -311,6 +315,44 @@ def test_redirects_of_the_token_endpoint_are_never_followed(
         assert refusal.value.status_code == status
     assert elsewhere.token_requests == elsewhere.api_requests == sandbox.api_requests == []
     assert len(sandbox.token_requests) == len(locations)
+
+
+def partial_send(session: GopacsSession) -> None:
+    session.send = functools.partial(session.send, timeout=30)  # type: ignore[method-assign]  # People do.
+
+
+def partial_request(session: GopacsSession) -> None:
+    session.request = functools.partial(session.request, timeout=30)  # type: ignore[method-assign]
+
+
+def a_wrapper_that_follows_redirects(session: GopacsSession) -> None:
+    send = session.send
+
+    def wrapper(request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        return send(request, **{**options, "allow_redirects": True, "stream": False})
+
+    session.send = wrapper  # type: ignore[method-assign]
+
+
+def a_mocker(session: GopacsSession) -> None:
+    requests_mock.Mocker(session=session, real_http=True).start()
+
+
+@pytest.mark.parametrize("wrap", [partial_send, partial_request, a_wrapper_that_follows_redirects, a_mocker])
+def test_a_wrapped_session_lets_nothing_out(
+    sandbox: Sandbox, session: GopacsSession, elsewhere: Sandbox, wrap: Callable[[GopacsSession], None]
+) -> None:
+    """Whatever people wrap around a session's methods, the secret follows no redirect, and no cookie is kept."""
+    elsewhere.trust(session)
+    wrap(session)
+    headers = {"Location": f"{elsewhere.api_url}/realms/", "Set-Cookie": "load-balancer=1; Path=/"}
+    sandbox.answer_next_token_requests(1, 307, headers=headers)
+    sandbox.answer_next_token_requests(1, 200, body=GOOD, headers=headers)
+    with pytest.raises(TokenRequestError):
+        session.get(sandbox.api_url)
+    assert session.get(sandbox.api_url).status_code == 200
+    assert elsewhere.token_requests == elsewhere.api_requests == [*session.cookies] == []
+    assert "Cookie" not in sandbox.api_requests[0].headers
 
 
 # -- tries -------------------------------------------------------------------------------------------------------------
