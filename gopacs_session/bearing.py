@@ -6,6 +6,7 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from mmap import mmap
 from time import perf_counter
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -29,8 +30,8 @@ log = logging.getLogger("gopacs_session")
 MASK = "Bearer ***"
 LONGEST_REFUSAL = 65536  # bytes
 PATIENCE = 5.0  # seconds for a refusal's body; after that another connection is sooner there
-# The error of a challenge (RFC 6750 section 3), not what stands in its description.
-_ERROR = re.compile(r'(?:^|[\s,])error\s*=\s*"?([a-z_]+)', re.IGNORECASE)
+# The error of a challenge (RFC 6750 section 3), or else a quoted string, in which anything may stand.
+_ERROR = re.compile(r'(?:^|[\s,])error\s*=\s*"?([a-z_]+)"?|"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 
 
 class BearerHeaders(CaseInsensitiveDict[str | bytes]):
@@ -166,6 +167,8 @@ def rewind(request: PreparedRequest) -> bool:
     """Set the body back to where it stood when it was first sent; False if it can't be."""
     if request.body is None:  # A redirect drops the body, but not where it stood.
         return True
+    if isinstance(request.body, mmap):  # requests sends it from where it stands, but keeps that for iterables only.
+        request._body_position = len(request.body) - int(request.headers.get("Content-Length", 0))
     if request._body_position is None:
         return isinstance(request.body, str) or _is_bytes_like(request.body)
     try:
@@ -199,8 +202,9 @@ def take_cookies(request: PreparedRequest, response: Response) -> None:
     """Let `request` bear the cookies of an earlier answer, as :class:`requests.auth.HTTPDigestAuth` does."""
     own, jar = request.headers.pop("Cookie", None), request._cookies or RequestsCookieJar()
     if own != get_cookie_header(jar, request):
-        request.headers["Cookie"] = str(own)  # The caller's header, which requests leaves alone.
-        return
+        if own is not None:
+            request.headers["Cookie"] = own
+        return  # It is the caller's header, which requests leaves alone.
     extract_cookies_to_jar(jar, response.request, response.raw)
     request.prepare_cookies(jar)
 

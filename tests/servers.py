@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import trustme
+from support import Clock
 
 from gopacs_session import Environment
+from gopacs_session.sandbox import Sandbox
+from gopacs_session.sandbox.exchange import Answer as SandboxAnswer
+from gopacs_session.sandbox.exchange import Exchange, make_answer
 
 Answer = Callable[[bytes], Iterable[bytes]]
 
@@ -118,6 +122,27 @@ class RawServer(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         raise
+
+
+class LateSandbox(Sandbox):
+    """A sandbox whose API's clock is behind, so that it refuses each token for a while.
+
+    Args:
+        clock: of the session.
+        lag: seconds of the same.
+    """
+
+    def __init__(self, clock: Clock, lag: float) -> None:
+        super().__init__()
+        self.clock, self.lag = clock, lag
+        self.issued_at: dict[int | None, float] = {}
+
+    def judge(self, request: Exchange, planned: SandboxAnswer | None = None) -> tuple[SandboxAnswer, Exchange]:
+        answer, exchange = super().judge(request, planned)
+        issued_at = self.issued_at.setdefault(exchange.token_number, self.clock.monotonic)
+        if exchange.path.startswith("/realms/") or self.clock.monotonic >= issued_at + self.lag:
+            return answer, exchange
+        return super().judge(request, make_answer(401))
 
 
 class Authority:

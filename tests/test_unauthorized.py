@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import io
 import math
+import mmap
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +14,8 @@ from typing import IO, Any
 import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
-from servers import TOKEN, Authority, http, raw
-from support import at_once
+from servers import TOKEN, Authority, LateSandbox, http, raw
+from support import Clock, at_once
 
 from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError
 from gopacs_session.sandbox import Sandbox
@@ -44,12 +46,21 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "bytes": lambda: {"data": b"<message/>"},
     "text": lambda: {"data": "<message/>"},
     "bytearray": lambda: {"data": bytearray(b"<message/>")},
+    "memoryview": lambda: {"data": memoryview(b"<message/>")},
+    "array": lambda: {"data": array.array("B", b"<message/>")},
+    "mmap": lambda: {"data": read(mapped(XML), 10)},
     "BytesIO": lambda: {"data": read(io.BytesIO(XML), 10)},
     "form": lambda: {"data": {"a": "1", "b": ["2", "3"]}},
     "json": lambda: {"json": {"volume": 3}},
     "multipart": lambda: {"files": {"message": ("m.xml", b"<message/>", "text/xml")}, "data": {"a": "1"}},
     "none": dict,
 }
+
+
+def mapped(content: bytes) -> Any:
+    memory = mmap.mmap(-1, len(content))
+    memory[:] = content
+    return memory
 
 
 def read(file: IO[bytes], size: int) -> IO[bytes]:
@@ -124,13 +135,64 @@ def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(sandbox: San
     assert (len(sandbox.api_requests), len(sandbox.token_requests)) == (2, 2)
 
 
-def test_no_loop_under_threads_when_the_api_always_refuses(sandbox: Sandbox, session: GopacsSession) -> None:
-    """However many threads an API refuses for ever, they cost one renewal, and each request at most two calls."""
+def test_an_api_that_refuses_for_ever_costs_a_renewal_each_5_seconds(
+    clock: Clock, sandbox: Sandbox, session: GopacsSession
+) -> None:
+    """8 threads that an API refuses for ever cost no token request while the last is younger than 5 s."""
     sandbox.answer_next_api_requests(math.inf, 401)
-    answers = at_once(8, lambda: session.get(f"{sandbox.api_url}/participants"))
-    assert [answer.status_code for answer in answers] == [401] * 8
-    assert len(sandbox.api_requests) <= 16
-    assert len(sandbox.token_requests) == 2
+    for _ in range(12):
+        answers = at_once(8, lambda: session.get(f"{sandbox.api_url}/participants"))
+        assert [answer.status_code for answer in answers] == [401] * 8
+        clock.advance(1)
+    assert len(sandbox.token_requests) == 1 + 3
+    assert len(sandbox.api_requests) <= 12 * 8 + 3 * 8
+
+
+def test_an_api_whose_clock_is_behind(clock: Clock) -> None:
+    """An API that refuses each token in its first half second costs half a second of 401s, and one renewal."""
+    with LateSandbox(clock, 0.5) as sandbox, sandbox.session() as session:
+        statuses = []
+        for _ in range(60):
+            statuses.append(session.get(f"{sandbox.api_url}/participants").status_code)
+            clock.advance(0.1)
+        assert statuses == [401] * 5 + [200] * 55
+        assert len(sandbox.token_requests) == 2
+
+
+def test_revocations_are_mended_time_after_time(sandbox: Sandbox, session: GopacsSession) -> None:
+    """However soon after the last one a revocation comes, a renewal that mends it is made at once."""
+    for _ in range(5):
+        sandbox.revoke_tokens()
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+
+
+CHALLENGES = {
+    (401, ""): True,
+    (401, "Bearer"): True,
+    (401, 'Bearer error="invalid_token"'): True,
+    (401, 'Bearer error="invalid_token", error_description="no error=insufficient_scope"'): True,
+    (401, 'Bearer realm="a \\" error=insufficient_scope"'): True,
+    (401, 'Bearer realm="gopacs", error="insufficient_scope", scope="x"'): False,
+    (401, "Bearer Error=INSUFFICIENT_SCOPE"): False,
+    (403, 'Bearer error="invalid_token"'): True,
+    (403, "Basic realm=x, Bearer realm=y,error = invalid_token"): True,
+    (403, 'Bearer error="insufficient_scope", error_description="error=invalid_token"'): False,
+    (403, 'Bearer error_uri="https://localhost/?error=invalid_token"'): False,
+    (403, ""): False,
+}
+
+
+@pytest.mark.parametrize(("status", "challenge"), CHALLENGES)
+def test_the_challenge_tells_what_is_refused(
+    sandbox: Sandbox, session: GopacsSession, status: int, challenge: str
+) -> None:
+    """A 401 is mended unless the token's scope is too narrow, and a 403 if it says that the token is invalid."""
+    sandbox.answer_next_api_requests(1, status, headers={"WWW-Authenticate": challenge})
+    sandbox.answer_next_api_requests(1, 200)
+    mended = CHALLENGES[status, challenge]
+    assert session.get(f"{sandbox.api_url}/participants").status_code == (200 if mended else status)
+    assert len(sandbox.token_requests) == (2 if mended else 1)
 
 
 def test_users_hooks_see_only_the_final_answer(sandbox: Sandbox, session: GopacsSession) -> None:
@@ -201,6 +263,29 @@ def test_a_newer_token_is_used_without_another_renewal(sandbox: Sandbox) -> None
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2]
 
 
+def test_cookies_of_a_refusal_reach_the_replay(sandbox: Sandbox, session: GopacsSession) -> None:
+    """A cookie that comes with the 401 goes with the replay and the requests after it, as with HTTPDigestAuth."""
+    session.cookies.set("own", "1")
+    sandbox.answer_next_api_requests(1, 401, headers={"Set-Cookie": "node=2; Path=/"})
+    session.get(f"{sandbox.api_url}/participants", cookies={"once": "3"})
+    session.get(f"{sandbox.api_url}/participants")
+    cookies = [set(exchange.headers["Cookie"].split("; ")) for exchange in sandbox.api_requests]
+    assert cookies == [{"own=1", "once=3"}, {"own=1", "node=2", "once=3"}, {"own=1", "node=2"}]
+
+
+@pytest.mark.parametrize("own", ["own=1", None])
+def test_the_callers_cookie_header_stays(sandbox: Sandbox, session: GopacsSession, own: str | None) -> None:
+    """The replay has the Cookie header that the caller wrote, or none where the caller took it away."""
+    session.cookies.set("jar", "1")
+    prepared = session.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
+    del prepared.headers["Cookie"]
+    if own:
+        prepared.headers["Cookie"] = own
+    sandbox.answer_next_api_requests(1, 401, headers={"Set-Cookie": "node=2; Path=/"})
+    assert session.send(prepared).status_code == 200
+    assert [exchange.headers.get("Cookie") for exchange in sandbox.api_requests] == [own] * 2
+
+
 def test_a_403_is_the_callers(sandbox: Sandbox) -> None:
     """A token that is good but not enough is not renewed."""
     with sandbox.session() as session:
@@ -252,8 +337,11 @@ def test_connections_are_returned_to_the_pool(sandbox: Sandbox) -> None:
             thread.join()
 
 
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("data", [b"<message/>", None], ids=["bytes", "generator"])
-def test_one_connection_serves_refusal_and_renewal(sandbox: Sandbox, session: GopacsSession, data: Any) -> None:
+def test_one_connection_serves_refusal_and_renewal(
+    sandbox: Sandbox, session: GopacsSession, data: Any, stream: bool
+) -> None:
     """With a pool of one blocking connection for both servers, a refusal leads to no deadlock."""
     adapter = session.get_adapter(f"{sandbox.api_url}/")
     assert isinstance(adapter, HTTPAdapter)
@@ -261,12 +349,15 @@ def test_one_connection_serves_refusal_and_renewal(sandbox: Sandbox, session: Go
     done: list[int] = []
 
     def call() -> None:
-        done.append(session.post(f"{sandbox.api_url}/message", data=data or iter([b"<message/>"])).status_code)
+        body = data or iter([b"<message/>"])
+        with session.post(f"{sandbox.api_url}/message", data=body, stream=stream) as answer:
+            done.append(answer.status_code)
+        done.append(session.get(f"{sandbox.api_url}/message").status_code)
 
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
     thread.join(10)
-    assert done == [200 if data else 401]
+    assert done == [200 if data else 401, 200]
 
 
 def test_an_adapter_that_tells_of_no_request(sandbox: Sandbox) -> None:
