@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import requests
+import requests_mock
 from oauthlib.oauth2 import InsecureTransportError
+from support import Clock
 
-from gopacs_session import ACCEPTANCE, Environment, WrongEnvironmentError
+from gopacs_session import ACCEPTANCE, Environment, GopacsAuth, GopacsSession, WrongEnvironmentError
 from gopacs_session.sandbox import Sandbox
 
 REDIRECTS = [301, 302, 303, 307, 308]
@@ -260,9 +263,72 @@ def test_history_shows_no_token(sandbox: Sandbox) -> None:
     with sandbox.session() as session:
         session.get(f"{sandbox.api_url}/warm")
         sandbox.answer_next_api_requests(1, 401)
-        sandbox.answer_next_api_requests(1, 302, headers={"Location": "/moved"})
+        sandbox.answer_next_api_requests(2, 302, headers={"Location": "/moved"})
         answer = session.get(f"{sandbox.api_url}/participants")
         assert answer.status_code == 200
-        assert [earlier.request.headers["Authorization"] for earlier in answer.history] == ["Bearer ***"]
-        assert [earlier.status_code for earlier in answer.history] == [302]
+        assert [earlier.status_code for earlier in answer.history] == [302, 302]
+        assert [earlier.request.headers["Authorization"] for earlier in answer.history] == ["Bearer ***"] * 2
         assert answer.request.headers["Authorization"] == f"Bearer {session.access_token}"
+
+
+def test_a_redirect_to_http_on_an_own_host_is_no_other_environment() -> None:
+    """A redirect to http within one of GOPACS's environments is followed without the token, as elsewhere."""
+    with requests_mock.Mocker() as mock, GopacsSession("trader", "s3cret") as session:
+        session.token = {"access_token": "stored"}
+        there = "http://api.gopacs-services.eu/there"
+        mock.get("https://api.gopacs-services.eu/", status_code=302, headers={"Location": there})
+        mock.get(there)
+        assert session.get("https://api.gopacs-services.eu/").status_code == 200
+        assert ["Authorization" in request.headers for request in mock.request_history] == [True, False]
+
+
+# -- a token whose time is over once the request has been executed -----------------------------------------------------
+
+
+@pytest.fixture(params=["session", "auth"])
+def sender(request: pytest.FixtureRequest, clock: Clock, sandbox: Sandbox) -> Iterator[requests.Session]:
+    """A session whose token is neither usable nor good any more as soon as it has got an answer."""
+
+    def expire(*_: object, **__: object) -> None:
+        clock.advance(300)
+        sandbox.revoke_tokens()
+
+    session: requests.Session = sandbox.session()
+    if request.param == "auth":
+        session = requests.Session()
+        session.trust_env = False
+        sandbox.trust(session)
+        session.auth = GopacsAuth(sandbox.client_id, sandbox.client_secret, sandbox.environment)
+    session.hooks["response"].append(expire)
+    with session:
+        yield session
+
+
+@pytest.mark.usefixtures("pauses")
+def test_an_outage_does_not_hide_an_executed_request(sandbox: Sandbox, sender: requests.Session) -> None:
+    """A POST that was executed and redirected ends in a response with it in its history, not in an error."""
+    sandbox.answer_next_api_requests(1, 303, headers={"Location": "/result"})
+    sandbox.answer_next_api_requests(1, 401, body=b"why")
+    sandbox.answer_next_token_requests(1, 200, body={"access_token": "abc", "token_type": "Bearer", "expires_in": 300})
+    sandbox.answer_next_token_requests(math.inf, 503)
+    answer = sender.post(f"{sandbox.api_url}/message", data=b"<message/>")
+    assert (answer.status_code, answer.content) == (401, b"why")
+    assert [earlier.status_code for earlier in answer.history] == [303]
+    assert [exchange.method for exchange in sandbox.api_requests] == ["POST", "GET"]
+
+
+def test_a_redirect_that_nobody_follows_costs_no_token(sandbox: Sandbox, sender: requests.Session) -> None:
+    """With allow_redirects=False, no token is asked for on account of a redirect that is not followed."""
+    sandbox.answer_next_api_requests(1, 303, headers={"Location": "/result"})
+    answer = sender.post(f"{sandbox.api_url}/message", data=b"<message/>", allow_redirects=False)
+    assert answer.status_code == 303
+    assert len(sandbox.token_requests) == len(sandbox.api_requests) == 1
+
+
+def test_a_redirect_is_followed_with_a_new_token_if_it_has_to_be(sandbox: Sandbox, sender: requests.Session) -> None:
+    """A token that does not outlive a request is replaced where the redirect leads, and the POST goes out once."""
+    sandbox.answer_next_api_requests(1, 303, headers={"Location": "/result"})
+    answer = sender.post(f"{sandbox.api_url}/message", data=b"<message/>")
+    assert answer.status_code == 200
+    sent = [(exchange.method, exchange.status) for exchange in sandbox.api_requests]
+    assert sent == [("POST", 303), ("GET", 401), ("GET", 200)]
