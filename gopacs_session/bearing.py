@@ -135,7 +135,11 @@ def replay(
 ) -> Response:
     """The answer to the same request with another token; the refusal goes into its history."""
     started = perf_counter()
-    response = adapter.send(request, **send_options)
+    try:
+        response = adapter.send(request, **send_options)
+    except Exception:
+        not_mended(refusal, "it could not be sent again.")
+        raise
     response.elapsed = timedelta(seconds=perf_counter() - started)
     if is_refusal(response):
         not_mended(response, "it was sent again with a new token.")

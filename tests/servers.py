@@ -37,11 +37,11 @@ def raw(answer: bytes) -> Answer:
     return lambda _: [answer]
 
 
-def chunked(chunks: Iterable[bytes], *headers: str) -> Answer:
+def chunked(chunks: Iterable[bytes], *headers: str, status: str = "200 OK") -> Answer:
     """An answer in exactly these chunks (RFC 9112 section 7.1), each in a TLS record of its own."""
 
     def answer(_: bytes) -> Iterator[bytes]:
-        yield http(b"", "Transfer-Encoding: chunked", *headers)
+        yield http(b"", "Transfer-Encoding: chunked", *headers, status=status)
         for chunk in chunks:
             yield b"%x\r\n%s\r\n" % (len(chunk), chunk)
         yield b"0\r\n\r\n"
@@ -60,19 +60,23 @@ class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.request.settimeout(10)
         with suppress(OSError), self.server.context.wrap_socket(self.request, server_side=True) as connection:
-            request = _read_request(connection)
-            if not request:
-                return
-            self.server.requests.append(request)
             self.server.client_certificates.append(connection.getpeercert())
-            script = self.server.script
-            answer = script.pop(0) if len(script) > 1 else script[0]
-            try:
-                for part in answer(request):
-                    connection.sendall(part)
-                    self.server.sent += len(part)
-            except ConnectionResetError:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            while request := _read_request(connection):
+                self._answer(request, connection)
+                if not self.server.keep_alive:
+                    return
+
+    def _answer(self, request: bytes, connection: ssl.SSLSocket) -> None:
+        self.server.requests.append(request)
+        script = self.server.script
+        answer = script.pop(0) if len(script) > 1 else script[0]
+        try:
+            for part in answer(request):
+                connection.sendall(part)
+                self.server.sent += len(part)
+        except ConnectionResetError:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.server.keep_alive = False
 
 
 def _read_request(connection: ssl.SSLSocket) -> bytes:
@@ -96,17 +100,24 @@ class RawServer(socketserver.ThreadingTCPServer):
         script: the answers, in order; the last serves all further requests.
         client_certificates: whether clients must show a certificate of its CA.
         address: where to listen.
+        keep_alive: whether to go on with the same connection instead of hanging up.
 
     Attributes:
         requests: what came, head and body.
-        client_certificates: what each client showed, as from :meth:`ssl.SSLSocket.getpeercert`.
+        client_certificates: what each connection's client showed, as from :meth:`ssl.SSLSocket.getpeercert`.
         sent: bytes answered in all.
     """
 
     def __init__(
-        self, script: Iterable[Answer], ca: trustme.CA, client_certificates: bool = False, address: str = "127.0.0.1"
+        self,
+        script: Iterable[Answer],
+        ca: trustme.CA,
+        client_certificates: bool = False,
+        address: str = "127.0.0.1",
+        keep_alive: bool = False,
     ) -> None:
         self.script = list(script)
+        self.keep_alive = keep_alive
         self.requests: list[bytes] = []
         self.client_certificates: list[Any] = []
         self.sent = 0

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import array
+import gzip
 import io
+import logging
 import math
 import mmap
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
-from servers import TOKEN, Authority, LateSandbox, http, raw
+from servers import TOKEN, Authority, LateSandbox, chunked, http, raw
 from support import Clock, at_once
 
-from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError
+from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError, bearing
 from gopacs_session.sandbox import Sandbox
 
 
@@ -386,6 +389,71 @@ def test_an_endless_refusal_is_not_read_to_its_end(sandbox: Sandbox, session: Go
     assert 0 < len(answer.history[0].content) < len(body)
 
 
+WHY = b'{"why": "revoked"}'
+ZIPPED = gzip.compress(WHY)
+WHOLE = {
+    "with a length": raw(http(WHY, status="401 No")),
+    "in chunks": chunked([WHY[:1], WHY[1:7], WHY[7:]], status="401 No"),
+    "zipped": raw(http(ZIPPED, "Content-Encoding: gzip", f"Content-Length: {len(ZIPPED)}", status="401 No")),
+    "zipped in chunks": chunked([ZIPPED[:11], ZIPPED[11:]], "Content-Encoding: gzip", status="401 No"),
+    "empty": raw(http(b"", status="401 No")),
+}
+
+
+def contents(answer: requests.Response) -> list[bytes]:
+    """The bodies of an answer's history, and its own. An answer that is kept keeps its connection open."""
+    return [one.content for one in (*answer.history, answer)]
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_one_connection_serves_all(tmp_path: Path, kind: str) -> None:
+    """A refusal is read whole, however it comes: its body is in the history, and its connection serves the replay."""
+    authority, token = Authority(tmp_path), raw(http(TOKEN))
+    with (
+        authority.server(token, WHOLE[kind], token, raw(http(b"final")), keep_alive=True) as server,
+        GopacsSession("client", "the-secret", server.environment) as session,
+    ):
+        session.verify = authority.ca_file
+        bodies = contents(session.get(server.environment.token_url))
+    assert bodies == [b"" if kind == "empty" else WHY, b"final"]
+    assert (len(server.requests), len(server.client_certificates)) == (4, 1)
+
+
+@pytest.mark.parametrize("kind", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
+def test_a_refusal_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A refusal that comes byte by byte does not keep the replay waiting for long."""
+    monkeypatch.setattr(bearing, "PATIENCE", 0.05)
+    answered, in_time = threading.Event(), []
+    part = b"1\r\n \r\n" if "chunked" in kind else b" "
+
+    def refusal(_: bytes) -> Iterator[bytes]:
+        yield http(b"", kind, status="401 No")
+        for _drop in range(5000):
+            if answered.wait(0.002):
+                break
+            yield part
+        in_time.append(answered.is_set())
+
+    authority, token = Authority(tmp_path), raw(http(TOKEN, "Connection: close"))
+    with (
+        authority.server(token, refusal, token, raw(http(b"final"))) as server,
+        GopacsSession("client", "the-secret", server.environment) as session,
+    ):
+        session.verify = authority.ca_file
+        assert contents(session.get(server.environment.token_url)) == [b"", b"final"]
+        answered.set()
+    assert in_time in ([True], [])  # Nothing where it met the closed connection first.
+
+
+def test_a_refusal_that_unpacks_to_gigabytes_is_cut(sandbox: Sandbox, session: GopacsSession) -> None:
+    """Of a zipped refusal, too, the history keeps a bounded part."""
+    body = gzip.compress(b" " * 50_000_000)
+    sandbox.answer_next_api_requests(1, 401, body=body, headers={"Content-Encoding": "gzip"})
+    answer = session.get(f"{sandbox.api_url}/participants")
+    assert answer.status_code == 200
+    assert 0 < len(answer.history[0].content) < 1_000_000
+
+
 REST = {
     "late": ("Content-Length: 5", b"later"),
     "malformed": ("Transfer-Encoding: chunked", b"-5\r\nlater"),
@@ -485,3 +553,105 @@ def test_a_refusal_whose_renewal_fails_gives_its_connection_back(sandbox: Sandbo
     thread.start()
     thread.join(10)
     assert len(kept) == 3
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]]:
+    """Level and text of what the log tells, but for tokens obtained."""
+    caplog.set_level(logging.DEBUG, logger="gopacs_session")
+
+    def lines() -> list[tuple[str, str]]:
+        records = [record for record in caplog.records if record.name == "gopacs_session"]
+        told = [(record.levelname, record.getMessage()) for record in records]
+        return [(level, text) for level, text in told if "Token obtained" not in text]
+
+    return lines
+
+
+Lines = Callable[[], list[tuple[str, str]]]
+
+
+def test_the_log_tells_of_a_refusal_that_was_mended(sandbox: Sandbox, session: GopacsSession, lines: Lines) -> None:
+    """One line at INFO: host, path and status, and nothing that follows the path."""
+    session.get(f"{sandbox.api_url}/participants", params={"key": "q"})
+    assert lines() == [("INFO", "localhost/participants refused a token (401), and accepted another.")]
+
+
+class Falling(BaseAdapter):
+    """Answers 401, and then breaks down."""
+
+    def __init__(self) -> None:
+        self.answers = [401]
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        response = requests.Response()
+        response.request, response.url = request, request.url or ""
+        try:
+            response.status_code = self.answers.pop()
+        except IndexError:
+            raise requests.ConnectionError from None
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+def never_accepted(sandbox: Sandbox, session: GopacsSession) -> None:
+    sandbox.answer_next_api_requests(2, 401)
+    session.get(f"{sandbox.api_url}/participants?key=q")
+
+
+def accepted_too_seldom(sandbox: Sandbox, session: GopacsSession) -> None:
+    never_accepted(sandbox, session)
+    sandbox.answer_next_api_requests(1, 401)
+    session.get(f"{sandbox.api_url}/participants?key=q")
+
+
+def a_body_that_is_gone(sandbox: Sandbox, session: GopacsSession) -> None:
+    session.post(f"{sandbox.api_url}/participants?key=q", data=iter([b"<message/>"]))
+
+
+def no_other_token(sandbox: Sandbox, session: GopacsSession) -> None:
+    sandbox.client_enabled = False
+    with pytest.raises(InvalidClientError):
+        session.get(f"{sandbox.api_url}/participants?key=q")
+
+
+def a_broken_connection(sandbox: Sandbox, session: GopacsSession) -> None:
+    session.mount(f"{sandbox.api_url}/participants", Falling())
+    with pytest.raises(requests.ConnectionError):
+        session.get(f"{sandbox.api_url}/participants?key=q")
+
+
+WHYS: dict[str, Callable[[Sandbox, GopacsSession], None]] = {
+    "it was sent again with a new token": never_accepted,
+    "its token is new, and came of another refusal": accepted_too_seldom,
+    "its body can't be sent again": a_body_that_is_gone,
+    "No access token for sandbox: the authorization server refused the client": no_other_token,
+    "it could not be sent again": a_broken_connection,
+}
+
+
+@pytest.mark.parametrize("why", WHYS)
+def test_the_log_tells_of_a_refusal_that_stands(
+    sandbox: Sandbox, session: GopacsSession, lines: Lines, why: str
+) -> None:
+    """One line at WARNING: host, path and status, and why it was not mended."""
+    WHYS[why](sandbox, session)
+    level, text = lines()[-1]
+    assert level == "WARNING"
+    assert text.startswith(f"localhost/participants refused a token (401), and that stands: {why}")
+    assert "key" not in text
+    assert len(lines()) == (2 if WHYS[why] is accepted_too_seldom else 1)
+
+
+def test_the_log_tells_of_a_url_that_gets_no_token(sandbox: Sandbox, session: GopacsSession, lines: Lines) -> None:
+    """One line at DEBUG names the foreign host, and nothing more of the URL."""
+    foreign = sandbox.api_url.replace("localhost", "127.0.0.1")
+    session.mount(foreign, session.get_adapter(sandbox.api_url))
+    with suppress(requests.ConnectionError):
+        session.get(f"{foreign}/participants?key=q".replace("//", "//user:password@"))
+    assert lines() == [("DEBUG", "127.0.0.1 does not belong to sandbox: it gets no token.")]
