@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gzip
 import json
 import os
+import pickle
 import re
 import socket
 import threading
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -850,17 +852,28 @@ def test_an_answer_in_many_small_chunks_is_whole(authority: Authority) -> None:
         assert session.fetch_token()["access_token"] == "from-the-raw-server"
 
 
-@pytest.mark.parametrize("headers", [[], ["Content-Encoding: gzip"]], ids=["plain", "zipped"])
-def test_an_answer_without_end_is_cut(authority: Authority, headers: list[str]) -> None:
-    """An endless answer, zipped or not, is given up after a while with a TokenRequestError."""
-    part = gzip.compress(b" " * 10_000_000) if headers else b" " * 65536
+GZIP = "Content-Encoding: gzip"
+NOTHING = gzip.compress(b"")
+WITHOUT_A_NAMES_END = b"\x1f\x8b\x08\x08" + bytes(6)  # The flag says that a file's name follows (RFC 1952).
+ENDLESS = {
+    "plain": chunked(repeat(b" " * 65536, 2000)),
+    "zipped": chunked(repeat(gzip.compress(b" " * 10_000_000), 2000), GZIP),
+    "zipped, of nothing": chunked(repeat(NOTHING * 1000, 5000), GZIP),
+    "zipped, with a name": chunked(chain([WITHOUT_A_NAMES_END], repeat(b"x" * 65536, 2000)), GZIP),
+}
+
+
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_an_answer_without_end_is_cut(authority: Authority, kind: str) -> None:
+    """An endless answer, whatever it decodes to, is given up after a while with a TokenRequestError."""
     with (
-        authority.server(chunked(repeat(part, 2000), *headers)) as server,
+        authority.server(ENDLESS[kind]) as server,
         client_of(server, authority) as session,
         pytest.raises(TokenRequestError),
     ):
         session.fetch_token()
-    assert server.sent < 20_000_000
+    assert server.sent < 40_000_000
 
 
 def dripping(head: bytes, part: bytes) -> Answer:
@@ -875,20 +888,47 @@ def dripping(head: bytes, part: bytes) -> Answer:
     return answer
 
 
+DRIPS = {
+    "plain": dripping(http(b"", "Content-Length: 5000"), b" "),
+    "in chunks": dripping(http(b"", "Transfer-Encoding: chunked"), b"1\r\n \r\n"),
+    "zipped, of nothing": dripping(http(b"", GZIP, "Content-Length: 5000000"), NOTHING),
+    "zipped, with a name": dripping(http(WITHOUT_A_NAMES_END, GZIP, "Content-Length: 5010"), b"x"),
+}
+
+
 @pytest.mark.usefixtures("pauses")
-@pytest.mark.parametrize("kind", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("kind", DRIPS)
 def test_an_answer_that_drips_is_given_up(authority: Authority, kind: str) -> None:
     """A server that sends its answer byte by byte is given up, for each try, soon after token_timeout."""
-    answer = dripping(http(b"", kind), b"1\r\n \r\n" if "chunked" in kind else b" ")
     started = time.perf_counter()
     with (
-        authority.server(answer) as server,
+        authority.server(DRIPS[kind]) as server,
         client_of(server, authority, token_timeout=(10, 0.05)) as session,
         pytest.raises(AuthorizationServerError),
     ):
         session.fetch_token()
     assert len(server.requests) == 3
     assert time.perf_counter() - started < 10
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_a_session_is_copied_and_pickled_however_deep_its_tokens_answer_is(
+    sandbox: Sandbox, session: GopacsSession, opening: str
+) -> None:
+    """An answer is nested too deeply for a token, or its session can be copied and pickled; a few levels are taken."""
+    taken = []
+    for depth in (0, 1, 3, 10, 17, 18, 19, 20, 30, 100, 300, 900, 5000):
+        nested = opening * depth + "1" + {"[": "]"}.get(opening, "}") * depth
+        sandbox.answer_next_token_requests(1, 200, body=token()[:-1] + f', "nested": {nested}}}'.encode())
+        try:
+            session.fetch_token()
+        except TokenRequestError:
+            continue
+        taken.append(depth)
+        for copied in (copy.deepcopy(session), *(pickle.loads(pickle.dumps(session, n)) for n in range(6))):
+            assert copied.token["nested"] == session.token["nested"]
+    assert taken[:4] == [0, 1, 3, 10]
+    assert max(taken) < 100
 
 
 UNNOTICED = {
