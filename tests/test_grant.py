@@ -12,6 +12,7 @@ import re
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -874,6 +875,18 @@ def test_an_answer_without_end_is_cut(authority: Authority, kind: str) -> None:
     ):
         session.fetch_token()
     assert server.sent < 40_000_000
+
+
+def test_a_zipped_answer_fills_no_memory(sandbox: Sandbox, session: GopacsSession) -> None:
+    """Of an answer of a few kilobytes that decodes to 100 MB, little more than 1 MiB is decoded."""
+    bomb = gzip.compress(bytes(100_000_000))
+    sandbox.answer_next_token_requests(1, 200, body=bomb, headers={"Content-Encoding": "gzip"})
+    tracemalloc.start()
+    with pytest.raises(TokenRequestError):
+        session.fetch_token()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 def dripping(head: bytes, part: bytes) -> Answer:
