@@ -94,12 +94,13 @@ class Mending:
         redirected = f"{request.method} {request.url}" != self.origin
         if auth.tokens.is_renewed_in_vain(refused):
             return not_mended(refusal, "its token is new, and came of another refusal.")
-        if not rewind(request):
+        # Before the renewal: requests-mock takes its adapter back after any nested send.
+        known = getattr(refusal, "connection", None)  # Some adapters leave it out.
+        adapter = known if auth.session is None else auth.session.get_adapter(str(request.url))
+        if adapter is None or not rewind(request):
             auth.tokens.refuse(refused)
-            return not_mended(refusal, "its body can't be sent again; the next request gets another token.")
-        # Before the renewal: requests-mock takes its adapter back after any nested send. And the connection may be the
-        # only one that a pool gives to both servers.
-        adapter = auth.session.get_adapter(str(request.url)) if auth.session is not None else refusal.connection
+            return not_mended(refusal, "the request can't be sent again; the next one gets another token.")
+        # Before the renewal, too: the connection may be the only one that a pool gives to both servers.
         release(refusal, read=redirected or not send_options.get("stream"))
         try:
             token = auth.get_token(refused)

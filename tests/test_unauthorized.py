@@ -20,7 +20,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from servers import TOKEN, Authority, LateSandbox, chunked, http, raw
 from support import Clock, at_once
 
-from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError, bearing
+from gopacs_session import AuthorizationServerError, GopacsAuth, GopacsSession, InvalidClientError, bearing
 from gopacs_session.sandbox import Sandbox
 
 
@@ -363,21 +363,36 @@ def test_one_connection_serves_refusal_and_renewal(
     assert done == [200 if data else 401, 200]
 
 
-def test_an_adapter_that_tells_of_no_request(sandbox: Sandbox) -> None:
-    """A custom adapter that leaves response.request unset hands its 401 to the caller."""
+class Bare(BaseAdapter):
+    """Answers 401 with nothing in the response that could be left out."""
 
-    class Bare(BaseAdapter):
-        def send(self, *args: Any, **options: Any) -> requests.Response:
-            response = requests.Response()
-            response.status_code, response.raw = 401, io.BytesIO()
-            return response
+    def __init__(self, *, tells_the_request: bool) -> None:
+        self.tells_the_request = tells_the_request
+        self.sent: list[str | bytes | None] = []
 
-        def close(self) -> None:
-            pass
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        self.sent.append(request.headers["Authorization"])
+        response = requests.Response()
+        response.status_code = 401
+        if self.tells_the_request:
+            response.request = request
+        return response
 
-    with sandbox.session() as session:
-        session.mount(f"{sandbox.api_url}/bare", Bare())
-        assert session.get(f"{sandbox.api_url}/bare").status_code == 401
+    def close(self) -> None:
+        pass
+
+
+def test_an_adapter_that_tells_little(sandbox: Sandbox) -> None:
+    """A refusal that tells neither its request nor its adapter, where these are needed, goes to the caller."""
+    auth = GopacsAuth(sandbox.client_id, sandbox.client_secret, sandbox.environment)
+    auth.token = {"access_token": "stored"}
+    with sandbox.session() as session, requests.Session() as plain:
+        plain.auth, session.token = auth, auth.token
+        for sender, tells, times in [(session, False, 1), (plain, False, 1), (plain, True, 1), (session, True, 2)]:
+            bare = Bare(tells_the_request=tells)
+            sender.mount(f"{sandbox.api_url}/bare", bare)
+            assert sender.get(f"{sandbox.api_url}/bare").status_code == 401
+            assert len(bare.sent) == times
 
 
 def test_an_endless_refusal_is_not_read_to_its_end(sandbox: Sandbox, session: GopacsSession) -> None:
@@ -629,7 +644,7 @@ def a_broken_connection(sandbox: Sandbox, session: GopacsSession) -> None:
 WHYS: dict[str, Callable[[Sandbox, GopacsSession], None]] = {
     "it was sent again with a new token": never_accepted,
     "its token is new, and came of another refusal": accepted_too_seldom,
-    "its body can't be sent again": a_body_that_is_gone,
+    "the request can't be sent again": a_body_that_is_gone,
     "No access token for sandbox: the authorization server refused the client": no_other_token,
     "it could not be sent again": a_broken_connection,
 }
