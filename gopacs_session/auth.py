@@ -113,7 +113,7 @@ class GopacsAuth(AuthBase):
         url = str(request.url)
         if self.grant.environment.covers(url):
             token = self.get_token()
-            request.headers = BearerHeaders(request.headers, Authorization=token.authorization)
+            request.headers = BearerHeaders({"Authorization": "", **request.headers}, Authorization=token.authorization)
             if request.headers.get("Accept") == "*/*":
                 request.headers["Accept"] = "application/json"  # GOPACS's manual asks for it.
             # In front of the user's hooks, which see the final answer only.

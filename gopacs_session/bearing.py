@@ -35,7 +35,10 @@ _ERROR = re.compile(r'(?:^|[\s,])error\s*=\s*"?([a-z_]+)"?|"(?:[^"\\]|\\.)*"', r
 
 
 class BearerHeaders(CaseInsensitiveDict[str | bytes]):
-    """The headers of a request that bears a token. The value is a plain str; the repr hides it."""
+    """The headers of a request that bears a token. The value is a plain str; the repr hides it.
+
+    Authorization comes first: while urllib3 sends a body, it has the last header in a variable, which tracebacks show.
+    """
 
     def copy(self) -> BearerHeaders:
         return BearerHeaders(self.items())
@@ -115,7 +118,7 @@ class Mending:
 
     def bear(self, request: PreparedRequest, token: IssuedToken) -> None:
         """Put another token on a request that bore one, and mend a refusal of this one."""
-        request.headers = BearerHeaders(request.headers, Authorization=token.authorization)
+        request.headers = BearerHeaders({"Authorization": "", **request.headers}, Authorization=token.authorization)
         others = [hook for hook in request.hooks["response"] if not isinstance(hook, Mending)]
         # Anew, since copies of a request share their hooks.
         request.hooks = {**request.hooks, "response": [replace(self, token=token), *others]}

@@ -572,6 +572,20 @@ def test_what_ends_a_renewal_leaves_no_token(vault: Sandbox, spoils: Spoils) -> 
         assert spoils.in_text("".join(variables(error))) == []
 
 
+def test_a_body_that_breaks_off_leaves_no_token(vault: Sandbox, spoils: Spoils) -> None:
+    """When a body fails in mid request, no frame of requests, urllib3 or http.client holds the token."""
+
+    def body() -> Iterator[bytes]:
+        yield b"<mess"
+        raise RuntimeError
+
+    with vault.session() as session:
+        spoils.tokens.add(session.fetch_token()["access_token"])
+        with spoils.failing(RuntimeError):
+            session.post(vault.api_url, data=body())
+    assert spoils.in_text("".join(variables(spoils.errors[0]))) == []
+
+
 LOST: list[Callable[[Any], object]] = [
     lambda lost: GopacsSession("acceptance", "client", lost),
     lambda lost: GopacsSession("client", [lost]),  # type: ignore[arg-type]  # as all that follow are
