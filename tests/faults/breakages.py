@@ -30,6 +30,9 @@ def silence_on_arrival(client: socket.socket, calm: threading.Event) -> None:
     raise HangUp
 
 
+REFUSAL = b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer error="invalid_token"\r\nContent-Length: 20\r\n\r\n'
+
+
 # -- what can befall a request -----------------------------------------------------------------------------------------
 
 
@@ -52,6 +55,19 @@ def drip(passage: Passage) -> None:
     head, body = passage.forward()
     answer = head + body
     passage.answer(*(answer[start : start + 200] for start in range(0, len(answer), 200)), every=0.01)
+
+
+def trickle(passage: Passage) -> None:
+    """A token answer comes byte by byte, for longer than anybody waits for it; or a refusal does."""
+    head, body = passage.forward() if passage.is_token_request else (REFUSAL, b"x" * 20)
+    passage.client.sendall(head)
+    passage.answer(*(body[start : start + 1] for start in range(len(body))), every=0.03)
+
+
+def young_token(passage: Passage) -> None:
+    """A token that is young is refused."""
+    head, body = (REFUSAL, b"x" * 20) if passage.token_age < 0.2 else passage.forward()
+    passage.answer(head + body)
 
 
 def reset_before_the_answer(passage: Passage) -> None:
@@ -137,6 +153,7 @@ ON_REQUEST: tuple[OnRequest, ...] = (
     late_answer,
     late_request,
     drip,
+    trickle,
     reset_before_the_answer,
     reset_in_the_head,
     reset_in_the_body,

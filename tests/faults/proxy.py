@@ -14,6 +14,7 @@ import socketserver
 import ssl
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -37,13 +38,18 @@ class Passage:
 
     Attributes:
         request: head and body, as they came.
-        is_token_request: whether it is one.
         client: the connection that it came on.
+        is_token_request: whether it is one.
+        process: which sent it, if it is one.
+        renewal: which one it is a try of, if it is one.
+        token_age: seconds since its token was first seen.
     """
 
     def __init__(self, proxy: Proxy, client: ssl.SSLSocket, upstream: _Upstream, request: tuple[bytes, bytes]) -> None:
         self.request, self.client = request, client
         self.is_token_request = request[0].startswith(b"POST /realms/")
+        self.token_age = proxy.age_of(header(request[0], "Authorization"))
+        self.process, _, self.renewal = header(request[0], "X-Renewal").partition("-")
         self._proxy, self._upstream = proxy, upstream
 
     def forward(self) -> tuple[bytes, bytes]:
@@ -84,6 +90,12 @@ class HangUp(Exception):
 
 OnConnection = Callable[[socket.socket, threading.Event], None]
 OnRequest = Callable[[Passage], None]
+
+
+def header(head: bytes, name: str) -> str:
+    """The value of a header; empty if there is none."""
+    found = re.search(rb"(?i)\r\n%s: *([^\r]*)" % name.encode(), head)
+    return found[1].decode() if found else ""
 
 
 def _read_message(reader: BinaryIO) -> tuple[bytes, bytes]:
@@ -174,7 +186,9 @@ class _Handler(socketserver.BaseRequestHandler):
             if fault:
                 fault(passage)
             else:
-                passage.answer(b"".join(passage.forward()))
+                head, body = passage.forward()
+                self.server.note_answer(passage, head)
+                passage.answer(head + body)
         finally:
             self.server.landed(passage)
         self.server.forget(self)
@@ -198,6 +212,7 @@ class Proxy(socketserver.ThreadingTCPServer):
         sandbox: what is behind it.
         directory: where its CA goes.
         random: decides whom a fault hits.
+        clock: the session's monotonic clock.
 
     Attributes:
         environment: to make a session for.
@@ -205,19 +220,23 @@ class Proxy(socketserver.ThreadingTCPServer):
         ca_file: to be trusted.
         calm: whether there is no fault.
         faults: how often each fault hit.
-        renewals: the X-Renewal header of each token request, in order.
-        most_token_requests: how many of them were in flight at a time, at most, while somebody waited for the answer.
+        renewals: process and renewal of each token request, in order.
+        most_token_requests: how many of a process were in flight at a time, at most, while it waited for the answer.
+        hasty: the answers which said not to come back soon, and after which their client came back all the same.
     """
 
     request_queue_size = 256
 
-    def __init__(self, sandbox: Sandbox, directory: Path, random: Random) -> None:
+    def __init__(self, sandbox: Sandbox, directory: Path, random: Random, clock: Callable[[], float]) -> None:
         self.calm = threading.Event()
         self.calm.set()
         self.faults: Counter[str] = Counter()
-        self.renewals: list[str] = []
+        self.renewals: list[tuple[str, str]] = []
         self.most_token_requests = 0
-        self._random = random
+        self.hasty: list[str] = []
+        self._quiet: dict[str, tuple[float, str]] = {}
+        self._first_seen: dict[str, float] = {}
+        self._random, self._clock = random, clock
         self._changed = threading.Condition()
         self._on_connection: OnConnection | None = None
         self._on_request: OnRequest | None = None
@@ -310,11 +329,28 @@ class Proxy(socketserver.ThreadingTCPServer):
         self._hit.add(handler)
 
     def _note_token_request(self, passage: Passage) -> None:
-        label = re.search(rb"(?i)\r\nx-renewal: *(\S*)", passage.request[0])
-        self.renewals.append(label[1].decode() if label else "")
+        self.renewals.append((passage.process, passage.renewal))
         # A client that timed out has gone, and may try again.
         self._in_flight = {other for other in self._in_flight if not other.hung_up()} | {passage}
-        self.most_token_requests = max(self.most_token_requests, len(self._in_flight))
+        own = [other for other in self._in_flight if other.process == passage.process]
+        self.most_token_requests = max(self.most_token_requests, len(own))
+        until, answer = self._quiet.pop(passage.process, (0.0, ""))
+        if self._clock() < until:
+            self.hasty.append(answer)
+
+    def note_answer(self, passage: Passage, head: bytes) -> None:
+        """An answer is to be sent as it is: it may say not to come back for a while."""
+        if not passage.is_token_request:
+            return
+        wait = float(header(head, "Retry-After")) if header(head, "Retry-After").isdecimal() else 0.0
+        if head.split()[1] == b"401":
+            self._quiet[passage.process] = self._clock() + 1, "401"
+        elif wait > 5:
+            self._quiet[passage.process] = self._clock() + wait, f"Retry-After: {wait:g}"
+
+    def age_of(self, authorization: str) -> float:
+        """Seconds since it was first seen."""
+        return time.monotonic() - self._first_seen.setdefault(authorization, time.monotonic())
 
     def landed(self, passage: Passage) -> None:
         """An answer is on its way, or there will be none."""

@@ -2,107 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import threading
-import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
-import requests
-from requests.adapters import HTTPAdapter
-
-from gopacs_session import GopacsSession
 from gopacs_session.sandbox import Sandbox
 
+from .program import FAULT_SECONDS, IMPATIENT, PATIENT, Program, finish_renewals
 from .proxy import Proxy
-from .weather import FAULTS, Weather
+from .schedule import FAULTS, Stage
 
 THREADS = 64
-FAULT_SECONDS = 0.4
-IMPATIENT, PATIENT = 0.5, 30.0  # seconds; a busy machine must not look like a fault when there is none
-
-
-def finish_renewals() -> None:
-    """Wait for renewals behind requests, which may still suffer from the fault."""
-    for thread in threading.enumerate():
-        if thread.name == "gopacs_session renewal":
-            thread.join(PATIENT)
-
-
-class Labelling(HTTPAdapter):
-    """Tells the servers which renewal a token request is a try of: those of a thread up to its next API request."""
-
-    def __init__(self) -> None:
-        super().__init__(pool_maxsize=THREADS)
-        self._numbers = count(1)
-        self._thread = threading.local()
-
-    def start_call(self) -> None:
-        self._thread.renewal = None
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        if "/realms/" in str(request.url):
-            self._thread.renewal = getattr(self._thread, "renewal", None) or next(self._numbers)
-            request.headers["X-Renewal"] = str(self._thread.renewal)
-        else:
-            self.start_call()
-        return super().send(request, *args, **options)
-
-    def idle_connections(self) -> int:
-        """How many wait in urllib3's pools to be used again."""
-        pools = [self.poolmanager.pools[key] for key in self.poolmanager.pools.keys()]  # noqa: SIM118 - no iterator
-        return sum(bool(idle and idle.sock) for pool in pools for idle in pool.pool.queue)
-
-
-@dataclass
-class Program:
-    """What a program's threads do with the session, and what became of it."""
-
-    session: GopacsSession
-    adapter: Labelling
-    url: str
-    outcomes: Counter[str] = field(default_factory=Counter)
-    served: list[str] = field(default_factory=list)
-    mixed_up: list[Any] = field(default_factory=list)
-    untyped: list[Exception] = field(default_factory=list)
-    kept_errors: list[Exception] = field(default_factory=list)
-    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
-
-    def call(self, timeout: float, bodies: int = 4) -> str:
-        """A request with one of so many kinds of body; its status, or the name of its error."""
-        number = next(self._numbers)
-        content, kind = f"message {number}".encode(), number % bodies
-        body = (None, content, io.BytesIO(content), iter([content]))[kind]
-        self.adapter.start_call()
-        try:
-            outcome = self._send("POST" if kind else "GET", f"/messages/{number}", body, timeout)
-        except Exception as error:  # noqa: BLE001 - the test looks at it
-            outcome = type(error).__name__
-            self.kept_errors.append(error)
-            if not isinstance(error, requests.RequestException):
-                self.untyped.append(error)
-        self.outcomes[outcome] += 1
-        return outcome
-
-    def _send(self, method: str, path: str, body: Any, timeout: float) -> str:
-        stream = body is not None and path.endswith(("0", "5"))
-        with self.session.request(method, self.url + path, data=body, timeout=timeout, stream=stream) as answer:
-            if answer.status_code == 200:
-                echo = answer.json()
-                if (echo["method"], echo["path"]) != (method, path):
-                    self.mixed_up.append((method, path, echo))
-                self.served.append(path)
-            return str(answer.status_code)
-
-    def calls(self, seconds: float) -> None:
-        """Request after request, for so long."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.call(IMPATIENT)
 
 
 @dataclass
@@ -115,15 +26,28 @@ class Ledger:
     without_token: list[str] = field(default_factory=list)
     executed: Counter[str] = field(default_factory=Counter)
 
-    def close_page(self) -> int:
-        """Enter the new records, and drop them; how many renewals there were among them."""
+    def close_page(self) -> Page:
+        """Enter the new records, and drop them."""
         api, tokens = list(self.sandbox.api_requests), list(self.sandbox.token_requests)
         del self.sandbox.api_requests[: len(api)], self.sandbox.token_requests[: len(tokens)]
         self.api_requests += len(api)
         self.token_requests += len(tokens)
         self.without_token += [exchange.path for exchange in api if not exchange.token_number]
         self.executed.update(exchange.path for exchange in api if exchange.status == 200)
-        return len({exchange.headers["X-Renewal"] for exchange in tokens})
+        renewals = len({exchange.headers["X-Renewal"] for exchange in tokens})
+        return Page(renewals, sum(exchange.status == 401 for exchange in api))
+
+
+class Page(NamedTuple):
+    """What the sandbox saw in some time.
+
+    Attributes:
+        renewals: how many.
+        refusals: API requests that were refused for their token.
+    """
+
+    renewals: int
+    refusals: int
 
 
 @dataclass
@@ -133,8 +57,9 @@ class Storm:
     program: Program
     ledger: Ledger
     proxy: Proxy
-    weather: Weather
+    stage: Stage
     failures: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    in_faults: list[tuple[str, float, Page]] = field(default_factory=list)
     after_faults: list[tuple[str, Counter[str], int]] = field(default_factory=list)
     lost_connections: list[str] = field(default_factory=list)
     before_and_after: tuple[Any, Any] = (None, None)
@@ -143,36 +68,42 @@ class Storm:
         """All faults in random order, again and again if need be."""
         faults: list[str] = []
         while faults or not self.after_faults or self.ledger.api_requests < least_requests:
-            faults = faults or self.weather.random.sample(list(FAULTS), len(FAULTS))
+            faults = faults or self.stage.random.sample(list(FAULTS), len(FAULTS))
             self._strike(faults.pop(), pool)
 
     def _strike(self, name: str, pool: ThreadPoolExecutor) -> None:
         """A fault, and one request of each thread when it is over."""
-        before = self.program.outcomes.copy()
-        FAULTS[name](self.weather)
-        self.program.session.token_timeout = IMPATIENT
-        list(pool.map(self.program.calls, [FAULT_SECONDS] * THREADS))
+        before, started = self.program.outcomes.copy(), self.stage.monotonic()
+        FAULTS[name](self.stage)
+        self.program.session.token_timeout = PATIENT if self.stage.meanwhile else IMPATIENT
+        calling = [pool.submit(self.program.calls, FAULT_SECONDS) for _ in range(THREADS)]
+        if self.stage.meanwhile:
+            self.stage.meanwhile(self.program)
+        for calls in calling:
+            calls.result()
+        seconds = self.stage.monotonic() - started
         self.program.session.token_timeout = PATIENT
-        self.weather.clear_up()
-        finish_renewals()
+        self.stage.clear_up()
         self.failures[name] += self.program.outcomes - before
-        self.ledger.close_page()
+        self.in_faults.append((name, seconds, self.ledger.close_page()))
         after = Counter(pool.map(lambda _: self.program.call(PATIENT, bodies=3), range(THREADS)))
         finish_renewals()
-        self.after_faults.append((name, after, self.ledger.close_page()))
+        self.after_faults.append((name, after, self.ledger.close_page().renewals))
         # With the errors at hand, as in a log: what they hold on to is still there.
         if not self.proxy.wait_until_connections_are(self.program.adapter.idle_connections()):
             self.lost_connections.append(name)
         self.program.kept_errors.clear()
 
     def report(self, seconds: float) -> str:
-        hit = self.proxy.faults + Counter(name_unknown=self.weather.names.failures)
+        hit = self.proxy.faults + Counter(name_unknown=self.stage.names.failures)
         executed, renewals = self.ledger.executed.total(), set(self.proxy.renewals)
         return (
             f"{self.program.outcomes.total()} requests in {seconds:.0f} s: {_listed(self.program.outcomes)}\n"
             f"{len(self.after_faults)} faults, which hit {hit.total()} times: {_listed(hit)}\n"
             f"{self.ledger.api_requests} requests reached the API, and {executed} were executed\n"
-            f"{len(self.proxy.renewals)} token requests in {len(renewals)} renewals"
+            f"{len(self.proxy.renewals)} token requests in {len(renewals)} renewals\n"
+            f"{self.program.interruptions.total()} interruptions: {_listed(self.program.interruptions)}\n"
+            f"{len(self.program.children)} children"
         )
 
 
