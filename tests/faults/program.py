@@ -26,7 +26,7 @@ from requests.adapters import HTTPAdapter
 from gopacs_session import GopacsSession
 from gopacs_session.adapters import SharedContextAdapter
 
-FAULT_SECONDS = 0.4
+FAULT_SECONDS = 0.3
 IMPATIENT, PATIENT = 0.5, 30.0  # seconds; a busy machine must not look like a fault when there is none
 CHILDREN, CALLS_OF_A_CHILD = 3, 6
 
