@@ -80,9 +80,9 @@ class GopacsAuth(AuthBase):
         session = Session()
         session.mount("https://", SharedContextAdapter())
         transport = TokenTransport(session, environment.ca_bundle)
-        self.session: requests.Session | None = None  # whose requests it authenticates; None: anybody's
-        self.grant = ClientCredentialsGrant(environment, client_id, client_secret, scope, token_timeout, transport)
-        self.tokens = CurrentToken(self.grant, leeway, token_updater)
+        self._session: requests.Session | None = None  # whose requests it authenticates; None: anybody's
+        self._grant = ClientCredentialsGrant(environment, client_id, client_secret, scope, token_timeout, transport)
+        self._tokens = CurrentToken(self._grant, leeway, token_updater)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -92,9 +92,9 @@ class GopacsAuth(AuthBase):
     def carried_by(self, session: requests.Session) -> Self:
         """A copy that authenticates the requests of one session, through which its token requests and replays go."""
         twin = copy.copy(self)
-        twin.session = session
-        twin.grant = replace(self.grant, transport=TokenTransport(session, self.environment.ca_bundle))
-        twin.tokens = self.tokens.with_grant(twin.grant)
+        twin._session = session
+        twin._grant = replace(self._grant, transport=TokenTransport(session, self.environment.ca_bundle))
+        twin._tokens = self._tokens.with_grant(twin._grant)
         return twin
 
     def __repr__(self) -> str:
@@ -111,13 +111,14 @@ class GopacsAuth(AuthBase):
             TokenRequestError: no token could be obtained.
         """
         url = str(request.url)
-        if self.grant.environment.covers(url):
+        if self._grant.environment.covers(url):
             token = self.get_token()
             request.headers = BearerHeaders({"Authorization": "", **request.headers}, Authorization=token.authorization)
             if request.headers.get("Accept") == "*/*":
                 request.headers["Accept"] = "application/json"  # GOPACS's manual asks for it.
             # In front of the user's hooks, which see the final answer only.
-            request.hooks["response"].insert(0, Mending(self, token, f"{request.method} {url}"))
+            mending = Mending(self, self._tokens, self._session, token, f"{request.method} {url}")
+            request.hooks["response"].insert(0, mending)
         else:
             self._stay_away(url)
         return request
@@ -132,10 +133,10 @@ class GopacsAuth(AuthBase):
             TokenRequestError: no token could be obtained.
         """
         try:
-            return self.tokens.current(refused)
+            return self._tokens.current(refused)
         except TokenExpiredError:
             pass  # An error of the renewal is not to come "during the handling of" this one.
-        return self.tokens.renew(refused)
+        return self._tokens.renew(refused)
 
     def follow_redirect(self, request: PreparedRequest, response: Response) -> bool:
         """Let a redirected request keep the token within the environment, or lose it for good; False if it had none.
@@ -144,13 +145,13 @@ class GopacsAuth(AuthBase):
         request before, which may have been executed.
         """
         mending = Mending.of(request)
-        if mending is None or mending.token is None:
+        if mending is None or mending.auth is not self:
             return False
         bears_it = request.headers.get("Authorization") == mending.token.authorization
         if "Authorization" in request.headers and not bears_it:  # but the caller's own
             return False
         hide_token(response)
-        token = self.tokens.latest
+        token = self._tokens.latest
         if bears_it and token is not None and self.environment.covers(str(request.url)):
             mending.bear(request, token)
         else:
@@ -193,9 +194,9 @@ class GopacsAuth(AuthBase):
             ConfigurationError: `refused` is neither a token nor an Authorization.
         """
         if refused is None:
-            token = self.tokens.renew(replacing=self.tokens.latest, insist=True)
+            token = self._tokens.renew(replacing=self._tokens.latest, insist=True)
         else:
-            token = self.get_token(self.tokens.known_as(as_authorization(refused)))
+            token = self.get_token(self._tokens.known_as(as_authorization(refused)))
         return dict(token.client.token)
 
     @property
@@ -205,11 +206,11 @@ class GopacsAuth(AuthBase):
         Raises:
             ConfigurationError: what is assigned holds no access token.
         """
-        return self.tokens.answer
+        return self._tokens.answer
 
     @token.setter
     def token(self, answer: Mapping[str, Any] | None) -> None:
-        self.tokens.put(answer)
+        self._tokens.put(answer)
 
     @property
     def auth_header(self) -> dict[str, str]:
@@ -223,46 +224,46 @@ class GopacsAuth(AuthBase):
     @property
     def client(self) -> BackendApplicationClient:
         """oauthlib's client, a new one for each token."""
-        return self.tokens.client
+        return self._tokens.client
 
     # -- settings ---------------------------------------------------------------------------------------------------
 
     @property
     def environment(self) -> Environment:
         """It can't be changed, since a token belongs to one environment."""
-        return self.grant.environment
+        return self._grant.environment
 
     @property
     def client_id(self) -> str:
         """It can't be changed, since a token belongs to one client."""
-        return self.grant.client_id
+        return self._grant.client_id
 
     @property
     def scope(self) -> Scope:
         """Scopes to ask for from the next token request on."""
-        return self.grant.scope
+        return self._grant.scope
 
     @scope.setter
     def scope(self, scope: Scope) -> None:
         check_scope(scope)
-        self.grant.scope = scope
+        self._grant.scope = scope
 
     @property
     def token_timeout(self) -> Timeout:
         """Seconds for one try at the token endpoint, or a pair of seconds to connect and to read."""
-        return self.grant.timeout
+        return self._grant.timeout
 
     @token_timeout.setter
     def token_timeout(self, timeout: Timeout) -> None:
         check_timeout("token_timeout", timeout)
-        self.grant.timeout = timeout
+        self._grant.timeout = timeout
 
     @property
     def token_updater(self) -> Updater | None:
         """Called with each new token, a dict, by the thread that renewed it."""
-        return self.tokens.updater
+        return self._tokens.updater
 
     @token_updater.setter
     def token_updater(self, updater: Updater | None) -> None:
         check_updater(updater)
-        self.tokens.updater = updater
+        self._tokens.updater = updater

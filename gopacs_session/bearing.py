@@ -6,6 +6,7 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from mmap import mmap
 from time import perf_counter
 from typing import Any, Protocol
@@ -48,10 +49,7 @@ class BearerHeaders(CaseInsensitiveDict[str | bytes]):
 
 
 class Bearer(Protocol):
-    """What is needed of the auth object: its tokens, and the session whose requests it authenticates, if it has one."""
-
-    tokens: CurrentToken
-    session: requests.Session | None
+    """What is needed of the auth object."""
 
     def get_token(self, refused: IssuedToken | None = None) -> IssuedToken: ...
 
@@ -61,14 +59,18 @@ class Mending:
     """The response hook of a request that bears a token: a refusal of the token is mended once.
 
     Args:
-        auth: whose token it is; None in a hook that came out of a pickle, which mends nothing.
+        auth: whose token it is.
+        tokens: those of `auth`.
+        session: whose requests `auth` authenticates; None if that is anybody's.
         token: what was put on the request. With another Authorization, it is the caller's own.
         origin: method and URL at which the request started. With another one, it has been redirected.
     """
 
-    auth: Bearer | None = None
-    token: IssuedToken | None = None
-    origin: str = ""
+    auth: Bearer
+    tokens: CurrentToken
+    session: requests.Session | None
+    token: IssuedToken
+    origin: str
 
     @classmethod
     def of(cls, request: PreparedRequest) -> Mending | None:
@@ -80,13 +82,11 @@ class Mending:
         # leave response.request None.
         if response.status_code not in (401, 403) or response.history or response.request is None:
             return response
-        if self.auth is None or self.token is None or not is_refusal(response):
-            return response
-        if response.request.headers.get("Authorization") != self.token.authorization:
-            return response
-        return self.mend(self.auth, self.token, response, send_options)
+        if response.request.headers.get("Authorization") == self.token.authorization and is_refusal(response):
+            return self.mend(response, send_options)
+        return response
 
-    def mend(self, auth: Bearer, refused: IssuedToken, refusal: Response, send_options: dict[str, Any]) -> Response:
+    def mend(self, refusal: Response, send_options: dict[str, Any]) -> Response:
         """The answer to a refused request that is sent once more, with another token; or the refusal, if it can't be.
 
         Raises:
@@ -95,18 +95,18 @@ class Mending:
         """
         request = refusal.request.copy()
         redirected = f"{request.method} {request.url}" != self.origin
-        if auth.tokens.is_renewed_in_vain(refused):
+        if self.tokens.is_renewed_in_vain(self.token):
             return not_mended(refusal, "its token is new, and came of another refusal.")
         # Before the renewal: requests-mock takes its adapter back after any nested send.
         known = getattr(refusal, "connection", None)  # Some adapters leave it out.
-        adapter = known if auth.session is None else auth.session.get_adapter(str(request.url))
+        adapter = known if self.session is None else self.session.get_adapter(str(request.url))
         if adapter is None or not rewind(request):
-            auth.tokens.refuse(refused)
+            self.tokens.refuse(self.token)
             return not_mended(refusal, "the request can't be sent again; the next one gets another token.")
         # Before the renewal, too: the connection may be the only one that a pool gives to both servers.
         release(refusal, read=redirected or not send_options.get("stream"))
         try:
-            token = auth.get_token(refused)
+            token = self.auth.get_token(self.token)
         except TokenRequestError as error:
             not_mended(refusal, str(error))
             if redirected:
@@ -129,9 +129,14 @@ class Mending:
     def __deepcopy__(self, memo: dict[int, Any]) -> Mending:
         return self  # A copy of the request is to be mended, too.
 
-    def __reduce__(self) -> tuple[type[Mending], tuple[()]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Hooks hang on each response: one that is pickled must not take the session and its secret along.
-        return Mending, ()
+        return partial, (as_it_came,)
+
+
+def as_it_came(response: Response, **_: Any) -> Response:
+    """The response hook that mends nothing, for a request that has left its auth object behind."""
+    return response
 
 
 def replay(

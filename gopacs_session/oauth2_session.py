@@ -79,6 +79,7 @@ class ClientCredentialsSession(OAuth2Session):
 
     def __init__(self, auth: GopacsAuth) -> None:
         self._token_auth = auth.carried_by(self)
+        self._environment = auth.environment
         super().__init__(client=self._client, scope=self.scope, token_updater=self.token_updater)
         # The parent's auth object would switch netrc off for every host.
         self.auth = None

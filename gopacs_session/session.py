@@ -153,14 +153,14 @@ class GopacsSession(ClientCredentialsSession):
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         """As in requests; the environment's `ca_bundle` goes before those of the process's environment."""
-        environment = self._token_auth.grant.environment
+        environment = self._environment
         if environment.ca_bundle and verify in (None, True) and self.verify is True and environment.covers(url):
             verify = environment.ca_bundle
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """As in requests, with the session's timeout and the environment's `ca_bundle` where none is named."""
-        environment = self._token_auth.grant.environment
+        environment = self._environment
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self._timeout
         if environment.ca_bundle and kwargs.get("verify", self.verify) is True and environment.covers(str(request.url)):
