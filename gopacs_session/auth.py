@@ -25,6 +25,7 @@ from .renewal import Updater, check_updater
 from .timeouts import Timeout, check_seconds, check_timeout
 from .tokens import CurrentToken
 from .transport import TokenTransport
+from .unsupported import Unsupported
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -179,7 +180,7 @@ class GopacsAuth(AuthBase):
 
     # -- the token --------------------------------------------------------------------------------------------------
 
-    def fetch_token(self, refused: str | None = None) -> dict[str, Any]:
+    def fetch_token(self, *, refused: str | None = None) -> dict[str, Any]:
         """Ask for a new token now, whatever happened before.
 
         Args:
@@ -237,6 +238,18 @@ class GopacsAuth(AuthBase):
     def client_id(self) -> str:
         """It can't be changed, since a token belongs to one client."""
         return self._grant.client_id
+
+    client_secret = Unsupported("a callable given as client_secret is called for each token request.")
+
+    @property
+    def leeway(self) -> float:
+        """Seconds before its expiry from which a token is renewed in the background, for tokens to come."""
+        return self._tokens.leeway
+
+    @leeway.setter
+    def leeway(self, leeway: float) -> None:
+        check_seconds("leeway", leeway, least=0)
+        self._tokens.leeway = leeway
 
     @property
     def scope(self) -> Scope:

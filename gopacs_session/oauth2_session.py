@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from oauthlib.oauth2 import BackendApplicationClient
-from requests_oauthlib import OAuth2Session
 
 from .auth import GopacsAuth
 from .environments import Environment
 from .grant import Scope
+from .parent import Parent
 from .renewal import Updater
 from .timeouts import Timeout
+from .unsupported import Unsupported
 
 Value = TypeVar("Value")
 
@@ -41,36 +42,7 @@ class OfTheAuth(Generic[Value]):
         setattr(session._token_auth, self._name, value)
 
 
-class UnsupportedAttribute(AttributeError, NotImplementedError):
-    """To hasattr and getattr it is not there."""
-
-
-class Unsupported:
-    """An attribute or method that would have no effect, and says so when it is used.
-
-    Args:
-        instead: what to use instead, or why there is nothing to use.
-    """
-
-    def __init__(self, instead: str) -> None:
-        self._instead = instead
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, session: object, owner: type | None = None) -> Any:
-        return self if session is None else self._refuse()
-
-    def __set__(self, session: object, value: Any) -> None:
-        # The parent's __init__ assigns what means nothing: None, {}, or kinds of hooks without any.
-        if any(value.values()) if isinstance(value, dict) else value:
-            self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise UnsupportedAttribute(f"GopacsSession does not support {self._name}: {self._instead}")
-
-
-class ClientCredentialsSession(OAuth2Session):
+class ClientCredentialsSession(Parent):
     """An OAuth2Session whose token is that of an auth object.
 
     Args:
@@ -80,12 +52,12 @@ class ClientCredentialsSession(OAuth2Session):
     def __init__(self, auth: GopacsAuth) -> None:
         self._token_auth = auth.carried_by(self)
         self._environment = auth.environment
-        super().__init__(client=self._client, scope=self.scope, token_updater=self.token_updater)
-        # The parent's auth object would switch netrc off for every host.
-        self.auth = None
+        # Past the parent's, which assigns what other grants need, and an auth that would switch netrc off everywhere.
+        super(Parent, self).__init__()
 
     environment = OfTheAuth[Environment](GopacsAuth.environment)
     client_id = OfTheAuth[str](GopacsAuth.client_id)
+    leeway = OfTheAuth[float](GopacsAuth.leeway)
     scope = OfTheAuth[Scope](GopacsAuth.scope)
     token_timeout = OfTheAuth[Timeout](GopacsAuth.token_timeout)
     token_updater = OfTheAuth[Updater | None](GopacsAuth.token_updater)
@@ -96,10 +68,6 @@ class ClientCredentialsSession(OAuth2Session):
     def _client(self) -> BackendApplicationClient:
         """Where the parent has its token, too: oauthlib's client, a new one for each."""
         return self._token_auth.client
-
-    @_client.setter
-    def _client(self, client: BackendApplicationClient) -> None:
-        """The parent's __init__ assigns what it was given, which was this one."""
 
     @property
     def access_token(self) -> str | None:
@@ -114,11 +82,11 @@ class ClientCredentialsSession(OAuth2Session):
     def access_token(self) -> None:
         self.token = {}
 
-    def fetch_token(self, refused: str | None = None) -> dict[str, Any]:  # type: ignore[override]
+    def fetch_token(self, *, refused: str | None = None) -> dict[str, Any]:
         """As :meth:`GopacsAuth.fetch_token`; what the parent's is told each time, the session knows."""
-        return self._token_auth.fetch_token(refused)
+        return self._token_auth.fetch_token(refused=refused)
 
-    refresh_token = fetch_token  # type: ignore[assignment]  # There are no refresh tokens (RFC 6749 section 4.4.3).
+    refresh_token = fetch_token  # There are no refresh tokens (RFC 6749 section 4.4.3).
 
     @contextmanager
     def ensure_authenticated(self) -> Iterator[None]:
@@ -133,9 +101,13 @@ class ClientCredentialsSession(OAuth2Session):
     _NO_HOOKS = "use hooks of requests, or an auth object; nothing of the user's goes to the token endpoint."
     _NO_REFRESH = "each token is renewed by the client credentials grant, at the environment's token_url."
     _NO_USER = "the client credentials grant has no user who would authorize anything."
+    client_secret = GopacsAuth.client_secret
     auto_refresh_url = Unsupported(_NO_REFRESH)
     auto_refresh_kwargs = Unsupported(_NO_REFRESH)
     compliance_hook = Unsupported(_NO_HOOKS)
     register_compliance_hook = Unsupported(_NO_HOOKS)
+    redirect_uri = Unsupported(_NO_USER)
+    state = Unsupported(_NO_USER)
+    new_state = Unsupported(_NO_USER)
     authorization_url = Unsupported(_NO_USER)
     token_from_fragment = Unsupported(_NO_USER)

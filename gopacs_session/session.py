@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from requests import sessions
-from requests_oauthlib import OAuth2Session
 
 from . import environment_variables
 from .adapters import SharedContextAdapter
@@ -18,15 +17,18 @@ from .bearing import BearerHeaders, Mending
 from .environments import PRODUCTION, Environment
 from .grant import ClientSecret, Scope
 from .oauth2_session import ClientCredentialsSession
+from .parent import Parent
 from .renewal import Updater
-from .timeouts import Timeout, check_timeout
+from .timeouts import RequestTimeout, Timeout, check_timeout
 
 if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+
+    from requests import _types as of_requests
+    from requests.cookies import RequestsCookieJar
     from typing_extensions import Self
 
 logging.getLogger("gopacs_session").addHandler(logging.NullHandler())  # As requests does: who wants the log says so.
-
-RequestTimeout = float | tuple[float | None, float | None] | None
 
 
 def plain(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -98,24 +100,24 @@ class GopacsSession(ClientCredentialsSession):
 
     # -- sending a request ------------------------------------------------------------------------------------------
 
-    def request(  # type: ignore[override]  # The order of requests.Session, which the parent changes.
+    def request(  # The order of requests.Session, which the parent changes.
         self,
         method: str,
-        url: str | bytes,
-        params: Any = None,
-        data: Any = None,
-        headers: Any = None,
-        cookies: Any = None,
-        files: Any = None,
-        auth: Any = None,
-        timeout: Any = None,
+        url: of_requests.UriType,
+        params: of_requests.ParamsType = None,
+        data: of_requests.DataType = None,
+        headers: of_requests.HeadersType = None,
+        cookies: RequestsCookieJar | CookieJar | dict[str, str] | None = None,
+        files: of_requests.FilesType = None,
+        auth: of_requests.AuthType = None,
+        timeout: of_requests.TimeoutType = None,
         allow_redirects: bool = True,
-        proxies: Any = None,
-        hooks: Any = None,
+        proxies: dict[str, str] | None = None,
+        hooks: of_requests.HooksInputType | None = None,
         stream: bool | None = None,
-        verify: Any = None,
-        cert: Any = None,
-        json: Any = None,
+        verify: of_requests.VerifyType | None = None,
+        cert: of_requests.CertType = None,
+        json: of_requests.JsonType = None,
         withhold_token: bool = False,
     ) -> requests.Response:
         """As :meth:`requests.Session.request`, with the token where it belongs.
@@ -131,7 +133,7 @@ class GopacsSession(ClientCredentialsSession):
         if withhold_token and not (auth or self.auth):
             auth = plain
         # Past the parent's request: it sends without a token when it has none, and logs the one it has.
-        return super(OAuth2Session, self).request(
+        return super(Parent, self).request(
             method, url, params=params, data=data, headers=headers, cookies=cookies, files=files, auth=auth,
             timeout=timeout, allow_redirects=allow_redirects, proxies=proxies, hooks=hooks, stream=stream,
             verify=verify, cert=cert, json=json,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .exceptions import ConfigurationError
 
 Timeout = float | tuple[float, float]
+RequestTimeout = float | tuple[float | None, float | None] | None
 
 
 def check_seconds(name: str, value: object, *, least: float) -> None:

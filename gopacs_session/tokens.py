@@ -40,7 +40,7 @@ class CurrentToken:
     """
 
     def __init__(self, grant: ClientCredentialsGrant, leeway: float, updater: Updater | None) -> None:
-        self.grant, self.updater, self._leeway = grant, updater, leeway
+        self.grant, self.updater, self.leeway = grant, updater, leeway
         self._token: IssuedToken | None = None
         self._refused: IssuedToken | None = None
         self.after_fork()
@@ -54,7 +54,7 @@ class CurrentToken:
 
     def __getstate__(self) -> dict[str, Any]:
         # The monotonic clock means nothing in another process: the wall clock's expires_at carries the token over.
-        return {"grant": self.grant, "updater": self.updater, "leeway": self._leeway, "answer": self.answer}
+        return {"grant": self.grant, "updater": self.updater, "leeway": self.leeway, "answer": self.answer}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["grant"], state["leeway"], state["updater"])  # type: ignore[misc]
@@ -62,7 +62,7 @@ class CurrentToken:
 
     def with_grant(self, grant: ClientCredentialsGrant) -> CurrentToken:
         """The same token, to be renewed by another grant."""
-        twin = CurrentToken(grant, self._leeway, self.updater)
+        twin = CurrentToken(grant, self.leeway, self.updater)
         twin._token, twin._refused = self._token, self._refused
         return twin
 
@@ -96,7 +96,7 @@ class CurrentToken:
         """
         if answer and not (isinstance(answer, Mapping) and bears_token(answer)):
             raise ConfigurationError("A stored token must be a mapping with a printable access_token of type Bearer.")
-        self._token = IssuedToken.stored(self.grant.client_id, answer, self._leeway) if answer else None
+        self._token = IssuedToken.stored(self.grant.client_id, answer, self.leeway) if answer else None
 
     def current(self, refused: IssuedToken | None = None) -> IssuedToken:
         """The current token. If it is stale, a renewal starts behind the caller's back.
@@ -175,7 +175,7 @@ class CurrentToken:
             self._failure = failure = Failure(copy.copy(error))
             self._retry_at = max(failure.until, clock.monotonic() + PAUSE_AFTER_FAILURE)
             raise
-        token = IssuedToken(self.grant.client_id, answer, self._leeway, age)
+        token = IssuedToken(self.grant.client_id, answer, self.leeway, age)
         del answer  # Tracebacks can show what a function holds, and a log handler may raise.
         token.came_of_a_refusal = self._token is not None and self._token in (refused, self._refused)
         self._token, self._failure, self._retry_at = token, None, 0.0

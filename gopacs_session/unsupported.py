@@ -1,0 +1,42 @@
+"""Attributes that would have no effect, and say so."""
+
+from __future__ import annotations
+
+from typing import NoReturn, overload
+
+
+class UnsupportedAttribute(AttributeError, NotImplementedError):
+    """To hasattr and getattr it is not there."""
+
+
+class Unsupported:
+    """An attribute or method that would have no effect, and says so when it is used.
+
+    Args:
+        instead: what to use instead, or why there is nothing to use.
+    """
+
+    def __init__(self, instead: str) -> None:
+        self.__doc__ = f"Not supported: {instead}"
+        self._instead = instead
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, thing: None, owner: type) -> Unsupported: ...
+
+    @overload
+    def __get__(self, thing: object, owner: type | None = None) -> NoReturn: ...
+
+    def __get__(self, thing: object, owner: type | None = None) -> Unsupported:
+        return self if thing is None else self._refuse(thing)
+
+    def __set__(self, thing: object, value: object) -> NoReturn:
+        self._refuse(thing)
+
+    def __delete__(self, thing: object) -> NoReturn:
+        self._refuse(thing)
+
+    def _refuse(self, thing: object) -> NoReturn:
+        raise UnsupportedAttribute(f"{type(thing).__name__} does not support {self._name}: {self._instead}")
