@@ -239,7 +239,8 @@ class GopacsAuth(AuthBase):
         """It can't be changed, since a token belongs to one client."""
         return self._grant.client_id
 
-    client_secret = Unsupported("a callable given as client_secret is called for each token request.")
+    if not TYPE_CHECKING:  # pragma: no branch - to a type checker it is not there, as to hasattr
+        client_secret = Unsupported("a callable given as client_secret is called for each token request.")
 
     @property
     def leeway(self) -> float:

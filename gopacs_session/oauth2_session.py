@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from oauthlib.oauth2 import BackendApplicationClient
 
@@ -16,11 +16,14 @@ from .renewal import Updater
 from .timeouts import Timeout
 from .unsupported import Unsupported
 
-Value = TypeVar("Value")
+Got = TypeVar("Got")
+Taken = TypeVar("Taken")
 
 
-class OfTheAuth(Generic[Value]):
+class OfTheAuth(Generic[Got, Taken]):
     """An attribute that is read, and where that can be, set on the session's :class:`GopacsAuth`.
+
+    Its types are those of what it gives, and of what it takes: NoReturn, if it can't be set.
 
     Args:
         original: the auth's property, for its documentation.
@@ -32,14 +35,20 @@ class OfTheAuth(Generic[Value]):
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, session: Any, owner: type | None = None) -> Value:
-        if session is None:
-            return self  # type: ignore[return-value]  # As a property does.
-        value: Value = getattr(session._token_auth, self._name)
-        return value
+    @overload
+    def __get__(self, session: None, owner: type) -> OfTheAuth[Got, Taken]: ...
 
-    def __set__(self, session: Any, value: Value) -> None:
+    @overload
+    def __get__(self, session: ClientCredentialsSession, owner: type | None = None) -> Got: ...
+
+    def __get__(self, session: Any, owner: type | None = None) -> Any:
+        return self if session is None else getattr(session._token_auth, self._name)
+
+    def __set__(self, session: ClientCredentialsSession, value: Taken) -> None:
         setattr(session._token_auth, self._name, value)
+
+    def __delete__(self, session: ClientCredentialsSession) -> None:
+        delattr(session._token_auth, self._name)
 
 
 class ClientCredentialsSession(Parent):
@@ -55,14 +64,14 @@ class ClientCredentialsSession(Parent):
         # Past the parent's, which assigns what other grants need, and an auth that would switch netrc off everywhere.
         super(Parent, self).__init__()
 
-    environment = OfTheAuth[Environment](GopacsAuth.environment)
-    client_id = OfTheAuth[str](GopacsAuth.client_id)
-    leeway = OfTheAuth[float](GopacsAuth.leeway)
-    scope = OfTheAuth[Scope](GopacsAuth.scope)
-    token_timeout = OfTheAuth[Timeout](GopacsAuth.token_timeout)
-    token_updater = OfTheAuth[Updater | None](GopacsAuth.token_updater)
-    token = OfTheAuth[dict[str, Any]](GopacsAuth.token)
-    auth_header = OfTheAuth[dict[str, str]](GopacsAuth.auth_header)
+    environment: OfTheAuth[Environment, NoReturn] = OfTheAuth(GopacsAuth.environment)
+    client_id: OfTheAuth[str, NoReturn] = OfTheAuth(GopacsAuth.client_id)
+    leeway: OfTheAuth[float, float] = OfTheAuth(GopacsAuth.leeway)
+    scope: OfTheAuth[Scope, Scope] = OfTheAuth(GopacsAuth.scope)
+    token_timeout: OfTheAuth[Timeout, Timeout] = OfTheAuth(GopacsAuth.token_timeout)
+    token_updater: OfTheAuth[Updater | None, Updater | None] = OfTheAuth(GopacsAuth.token_updater)
+    token: OfTheAuth[dict[str, Any], Mapping[str, Any] | None] = OfTheAuth(GopacsAuth.token)
+    auth_header: OfTheAuth[dict[str, str], NoReturn] = OfTheAuth(GopacsAuth.auth_header)
 
     @property
     def _client(self) -> BackendApplicationClient:
@@ -101,13 +110,14 @@ class ClientCredentialsSession(Parent):
     _NO_HOOKS = "use hooks of requests, or an auth object; nothing of the user's goes to the token endpoint."
     _NO_REFRESH = "each token is renewed by the client credentials grant, at the environment's token_url."
     _NO_USER = "the client credentials grant has no user who would authorize anything."
-    client_secret = GopacsAuth.client_secret
-    auto_refresh_url = Unsupported(_NO_REFRESH)
-    auto_refresh_kwargs = Unsupported(_NO_REFRESH)
-    compliance_hook = Unsupported(_NO_HOOKS)
-    register_compliance_hook = Unsupported(_NO_HOOKS)
-    redirect_uri = Unsupported(_NO_USER)
-    state = Unsupported(_NO_USER)
-    new_state = Unsupported(_NO_USER)
-    authorization_url = Unsupported(_NO_USER)
-    token_from_fragment = Unsupported(_NO_USER)
+    if not TYPE_CHECKING:  # pragma: no branch - to a type checker they are not there, as to hasattr
+        client_secret = GopacsAuth.client_secret
+        auto_refresh_url = Unsupported(_NO_REFRESH)
+        auto_refresh_kwargs = Unsupported(_NO_REFRESH)
+        compliance_hook = Unsupported(_NO_HOOKS)
+        register_compliance_hook = Unsupported(_NO_HOOKS)
+        redirect_uri = Unsupported(_NO_USER)
+        state = Unsupported(_NO_USER)
+        new_state = Unsupported(_NO_USER)
+        authorization_url = Unsupported(_NO_USER)
+        token_from_fragment = Unsupported(_NO_USER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, overload
+from typing import NoReturn
 
 
 class UnsupportedAttribute(AttributeError, NotImplementedError):
@@ -22,12 +22,6 @@ class Unsupported:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
-
-    @overload
-    def __get__(self, thing: None, owner: type) -> Unsupported: ...
-
-    @overload
-    def __get__(self, thing: object, owner: type | None = None) -> NoReturn: ...
 
     def __get__(self, thing: object, owner: type | None = None) -> Unsupported:
         return self if thing is None else self._refuse(thing)

@@ -160,6 +160,17 @@ def test_the_leeway_is_at_most_half_the_life(sandbox: Sandbox, clock: Clock) -> 
         assert len(sandbox.token_requests) == 2
 
 
+def test_another_leeway_is_that_of_the_next_token(sandbox: Sandbox, clock: Clock) -> None:
+    """A leeway that was set decides from when on the next token is renewed in the background."""
+    with sandbox.session(leeway=0) as session:
+        session.leeway = 100
+        session.fetch_token()
+        clock.advance(201)
+        session.get(sandbox.api_url)
+        sandbox.wait_for_token_requests(2)
+    renewals_end()
+
+
 def test_a_short_life_shortens_the_unusable_end(sandbox: Sandbox, clock: Clock) -> None:
     """A token that lives 10 s is used up to its last second, not only to 5 s before the end."""
     sandbox.token_lifetime = 10

@@ -1,11 +1,12 @@
-"""What users write: never run, but ``mypy --strict`` must accept it against the installed package."""
+"""What users write: never run, but ``mypy --strict`` and pyright must accept it against the installed package."""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests_oauthlib import OAuth2Session
 from typing_extensions import assert_type
 
 from gopacs_session import (
@@ -14,6 +15,7 @@ from gopacs_session import (
     AuthorizationServerError,
     ConfigurationError,
     Environment,
+    GopacsAuth,
     GopacsSession,
     GopacsSessionError,
     InvalidClientError,
@@ -52,11 +54,7 @@ def in_place_of_requests_session(session: GopacsSession) -> None:
     def poll(session: requests.Session) -> int:
         return session.get(URL, params={"since": "today"}).status_code
 
-    def inspect(session: OAuth2Session) -> bool:
-        return session.authorized
-
     poll(session)
-    inspect(session)
     session.mount("https://", HTTPAdapter(pool_maxsize=32))
     session.headers["User-Agent"] = "trader/1.0"
     session.verify = "/etc/ssl/own-ca.pem"
@@ -68,6 +66,13 @@ def every_way_to_send(session: GopacsSession) -> None:
     assert_type(session.request("PUT", URL, {"since": "today"}, b"<xml/>", {"Accept": "text/xml"}), requests.Response)
     session.request("GET", URL, timeout=(3.05, 10), stream=True, allow_redirects=False)
     session.request("GET", "https://example.com/", withhold_token=True)
+    assert_type(session.get(URL, {"since": "today"}, withhold_token=True), requests.Response)
+    assert_type(session.post(URL, b"<xml/>", withhold_token=True, timeout=3), requests.Response)
+    assert_type(session.put(URL, "<xml/>", withhold_token=True), requests.Response)
+    assert_type(session.patch(URL, json={"offer": 1}, withhold_token=True), requests.Response)
+    assert_type(session.delete(URL, withhold_token=True), requests.Response)
+    assert_type(session.head(URL, withhold_token=True), requests.Response)
+    assert_type(session.options(URL, withhold_token=True), requests.Response)
     with open("offer.xml", "rb") as offer:
         session.put(URL, data=offer)
         session.post(URL, files={"offer": ("offer.xml", offer, "text/xml")})
@@ -76,6 +81,7 @@ def every_way_to_send(session: GopacsSession) -> None:
 
 def the_token(session: GopacsSession, stored: Mapping[str, Any]) -> None:
     assert_type(session.fetch_token(), dict[str, Any])
+    assert_type(session.fetch_token(refused="Bearer t0ken"), dict[str, Any])
     assert_type(session.token, dict[str, Any])
     assert_type(session.access_token, str | None)
     assert_type(session.authorized, bool)
@@ -85,6 +91,28 @@ def the_token(session: GopacsSession, stored: Mapping[str, Any]) -> None:
     session.token = stored
     with session.ensure_authenticated():
         pass
+
+
+def the_settings(session: GopacsSession, store: Callable[[dict[str, Any]], None]) -> None:
+    assert_type(session.client_id, str)
+    assert_type(session.leeway, float)
+    assert_type(session.scope, str | list[str] | tuple[str, ...] | set[str] | None)
+    assert_type(session.timeout, float | tuple[float | None, float | None] | None)
+    assert_type(session.token_timeout, float | tuple[float, float])
+    session.leeway, session.timeout, session.token_timeout = 30, (3.05, None), 5
+    session.scope, session.token_updater = ["read"], store
+
+
+def an_auth_object(store: Callable[[dict[str, Any]], None], stored: Mapping[str, Any]) -> None:
+    auth = GopacsAuth("trader", "s3cret", ACCEPTANCE, scope="read", leeway=30, token_timeout=5, token_updater=store)
+    requests.get(URL, auth=auth, timeout=10)
+    with requests.Session() as session:
+        session.auth = GopacsAuth.from_env(leeway=30)
+    assert_type(auth.fetch_token(refused="t0ken"), dict[str, Any])
+    assert_type(auth.token, dict[str, Any])
+    assert_type(auth.auth_header, dict[str, str])
+    assert_type(auth.environment, Environment)
+    auth.token = stored
 
 
 def an_environment_of_ones_own() -> None:
@@ -131,3 +159,13 @@ class Traders(GopacsSession):
     def messages(self) -> list[str]:
         answer: list[str] = self.get(URL).json()
         return answer
+
+
+def what_is_an_error(session: GopacsSession, auth: GopacsAuth) -> None:
+    """Each suppression is needed, or the checker says that it is not."""
+    session.gett(URL)  # type: ignore[attr-defined]
+    session.get(URL, withhold_tokens=True)  # type: ignore[call-arg]
+    session.fetch_token(URL)  # type: ignore[call-arg]
+    session.environment = PRODUCTION  # type: ignore[assignment]
+    auth.environment = PRODUCTION  # type: ignore[misc]
+    session.authorization_url(URL)  # type: ignore[attr-defined]
