@@ -163,10 +163,12 @@ class GopacsAuth(AuthBase):
         """Raise :class:`WrongEnvironmentError` if this URL belongs to another of GOPACS's environments."""
         other = preset_owning(url)
         if other is not None and not self.environment.owns(url):
-            own = self.environment.name
+            use = f"an auth object for {other.name}, or none"
+            if self._session is not None:
+                use = f"a session for {other.name}, or withhold_token=True"
             raise WrongEnvironmentError(
-                f"The token is for {own}, but the URL belongs to {other.name}: nothing was sent to it. Use a session "
-                f"for {other.name}, or withhold_token=True."
+                f"The token is for {self.environment.name}, but the URL belongs to {other.name}: nothing was sent to "
+                f"it. Use {use}."
             )
 
     def _stay_away(self, url: str) -> None:
