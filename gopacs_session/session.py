@@ -153,7 +153,7 @@ class GopacsSession(ClientCredentialsSession):
             prepared.prepare_auth(netrc_auth(request.url or "") if self.trust_env else None)
         return prepared
 
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> dict[str, Any]:
         """As in requests; the environment's `ca_bundle` goes before those of the process's environment."""
         environment = self._environment
         if environment.ca_bundle and verify in (None, True) and self.verify is True and environment.covers(url):

@@ -17,7 +17,7 @@ class Unsupported:
     """
 
     def __init__(self, instead: str) -> None:
-        self.__doc__ = f"Not supported: {instead}"
+        self.__doc__ = f"Not supported. {instead[0].upper()}{instead[1:]}"
         self._instead = instead
 
     def __set_name__(self, owner: type, name: str) -> None:

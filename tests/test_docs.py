@@ -223,6 +223,7 @@ def gopacs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]
             "NO_PROXY": "localhost,127.0.0.1",
             "REQUESTS_CA_BUNDLE": sandbox.ca_file,
             "CURL_CA_BUNDLE": sandbox.ca_file,
+            "SSL_CERT_FILE": sandbox.ca_file,
             "HOME": str(tmp_path),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONUTF8": "1",
