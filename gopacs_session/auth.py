@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
-from oauthlib.oauth2 import BackendApplicationClient, TokenExpiredError
+from oauthlib.oauth2 import TokenExpiredError
 from requests import PreparedRequest, Response, Session
 from requests.auth import AuthBase
 
@@ -19,13 +19,13 @@ from .adapters import SharedContextAdapter
 from .bearing import MASK, BearerHeaders, Mending, hide_token
 from .environments import PRODUCTION, Environment, environment_of, preset_owning
 from .exceptions import InsecureURLError, WrongEnvironmentError
-from .grant import ClientCredentialsGrant, ClientSecret, Scope, check_scope
+from .grant import ClientCredentialsGrant, ClientSecret, Scope
 from .issued_token import IssuedToken, as_authorization
 from .renewal import Updater, check_updater
-from .timeouts import Timeout, check_seconds, check_timeout
+from .settings import Settings
+from .timeouts import Timeout, check_seconds
 from .tokens import CurrentToken
 from .transport import TokenTransport
-from .unsupported import Unsupported
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,7 +40,7 @@ class AuthHeader(dict[str, str]):
         return repr(dict.fromkeys(self, MASK))
 
 
-class GopacsAuth(AuthBase):
+class GopacsAuth(Settings, AuthBase):
     """An auth object of requests: it puts an access token on requests to GOPACS, whoever sends them.
 
     ::
@@ -203,19 +203,6 @@ class GopacsAuth(AuthBase):
         return dict(token.client.token)
 
     @property
-    def token(self) -> dict[str, Any]:
-        """The current token answer, expired or not; empty before the first. A stored one can be assigned.
-
-        Raises:
-            ConfigurationError: what is assigned holds no access token.
-        """
-        return self._tokens.answer
-
-    @token.setter
-    def token(self, answer: Mapping[str, Any] | None) -> None:
-        self._tokens.put(answer)
-
-    @property
     def auth_header(self) -> dict[str, str]:
         """The Authorization header with a usable token; whoever sends it chooses where the token goes.
 
@@ -223,63 +210,3 @@ class GopacsAuth(AuthBase):
             TokenRequestError: no token could be obtained.
         """
         return AuthHeader(Authorization=self.get_token().authorization)
-
-    @property
-    def client(self) -> BackendApplicationClient:
-        """oauthlib's client, a new one for each token."""
-        return self._tokens.client
-
-    # -- settings ---------------------------------------------------------------------------------------------------
-
-    @property
-    def environment(self) -> Environment:
-        """It can't be changed, since a token belongs to one environment."""
-        return self._grant.environment
-
-    @property
-    def client_id(self) -> str:
-        """It can't be changed, since a token belongs to one client."""
-        return self._grant.client_id
-
-    if not TYPE_CHECKING:  # pragma: no branch - to a type checker it is not there, as to hasattr
-        client_secret = Unsupported("a callable given as client_secret is called for each token request.")
-
-    @property
-    def leeway(self) -> float:
-        """Seconds before its expiry from which a token is renewed in the background, for tokens to come."""
-        return self._tokens.leeway
-
-    @leeway.setter
-    def leeway(self, leeway: float) -> None:
-        check_seconds("leeway", leeway, least=0)
-        self._tokens.leeway = leeway
-
-    @property
-    def scope(self) -> Scope:
-        """Scopes to ask for from the next token request on."""
-        return self._grant.scope
-
-    @scope.setter
-    def scope(self, scope: Scope) -> None:
-        check_scope(scope)
-        self._grant.scope = scope
-
-    @property
-    def token_timeout(self) -> Timeout:
-        """Seconds for one try at the token endpoint, or a pair of seconds to connect and to read."""
-        return self._grant.timeout
-
-    @token_timeout.setter
-    def token_timeout(self, timeout: Timeout) -> None:
-        check_timeout("token_timeout", timeout)
-        self._grant.timeout = timeout
-
-    @property
-    def token_updater(self) -> Updater | None:
-        """Called with each new token, a dict, by the thread that renewed it."""
-        return self._tokens.updater
-
-    @token_updater.setter
-    def token_updater(self, updater: Updater | None) -> None:
-        check_updater(updater)
-        self._tokens.updater = updater
