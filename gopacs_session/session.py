@@ -167,8 +167,8 @@ class GopacsSession(ClientCredentialsSession):
             kwargs["timeout"] = self._timeout
         if environment.ca_bundle and kwargs.get("verify", self.verify) is True and environment.covers(str(request.url)):
             kwargs["verify"] = environment.ca_bundle
-        hooks = request.hooks.get("response")
-        if hooks and isinstance(hooks[0], Mending) and "Authorization" not in request.headers:
+        first = next(iter(request.hooks.get("response") or ()), None)
+        if isinstance(first, Mending) and first.auth is self._token_auth and "Authorization" not in request.headers:
             # It lost the token on a redirect. Only here, since requests looks at redirects that nobody follows, too.
             self._token_auth.refuse_other_environments(str(request.url))
         return super().send(request, **kwargs)

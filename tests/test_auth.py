@@ -227,13 +227,17 @@ class TrustingAdapter(HTTPAdapter):
 
 
 def test_on_a_gopacs_session_it_stands_in_for_the_sessions_token(sandbox: Sandbox, auth: GopacsAuth) -> None:
-    """Named in a call of a GopacsSession, its token goes out, along redirects, too, and the session's stays at home."""
+    """Named in a call of a GopacsSession, its token goes out, and the redirects of that call are those of requests."""
+    elsewhere = requests_mock.Adapter()
+    elsewhere.register_uri("GET", "https://api.gopacs-services.eu/")
     sandbox.answer_next_api_requests(1, 307, headers={"Location": "/moved"})
-    sandbox.answer_next_api_requests(1, 200)
+    sandbox.answer_next_api_requests(1, 307, headers={"Location": "https://api.gopacs-services.eu/"})
     with sandbox.session() as session:
-        session.token = {"access_token": "of the session"}
-        session.get(sandbox.api_url, auth=auth)
+        session.mount("https://api.gopacs-services.eu", elsewhere)
+        session.token = {"access_token": "of-the-session"}
+        assert session.get(sandbox.api_url, auth=auth).status_code == 200
     assert [exchange.authorization for exchange in sandbox.api_requests] == [auth.auth_header["Authorization"]] * 2
+    assert "Authorization" not in elsewhere.last_request.headers
 
 
 # -- in the programs of others ----------------------------------------------------------------------------------------
