@@ -11,7 +11,7 @@ from oauthlib.oauth2 import BackendApplicationClient
 from .auth import GopacsAuth
 from .environments import Environment
 from .grant import Scope
-from .parent import Parent
+from .parent import OAuth2Session
 from .renewal import Updater
 from .timeouts import Timeout
 from .unsupported import Unsupported
@@ -51,7 +51,7 @@ class OfTheAuth(Generic[Got, Taken]):
         delattr(session._token_auth, self._name)
 
 
-class ClientCredentialsSession(Parent):
+class ClientCredentialsSession(OAuth2Session):
     """An OAuth2Session whose token is that of an auth object.
 
     Args:
@@ -62,7 +62,7 @@ class ClientCredentialsSession(Parent):
         self._token_auth = auth.carried_by(self)
         self._environment = auth.environment
         # Past the parent's, which assigns what other grants need, and an auth that would switch netrc off everywhere.
-        super(Parent, self).__init__()
+        super(OAuth2Session, self).__init__()
 
     environment: OfTheAuth[Environment, NoReturn] = OfTheAuth(GopacsAuth.environment)
     client_id: OfTheAuth[str, NoReturn] = OfTheAuth(GopacsAuth.client_id)

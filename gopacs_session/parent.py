@@ -1,10 +1,8 @@
-"""The session's parent, and what type checkers take it for."""
+"""The session's parent: OAuth2Session of requests-oauthlib, and what type checkers take it for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from requests_oauthlib import OAuth2Session
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -23,10 +21,10 @@ if TYPE_CHECKING:
     class DataOptions(of_requests.DataKwargs, total=False):
         withhold_token: bool
 
-    class Parent(Session):
+    class OAuth2Session(Session):
         """A :class:`requests.Session` whose methods know `withhold_token`.
 
-        OAuth2Session has types only where types-requests-oauthlib is installed; elsewhere a class that has it among its
+        The real one has types only where types-requests-oauthlib is installed. Elsewhere, a class that has it among its
         bases would have every attribute that anybody asks for, of type Any.
         """
 
@@ -60,4 +58,4 @@ if TYPE_CHECKING:
         def delete(self, url: of_requests.UriType, **options: Unpack[Options]) -> Response: ...
 
 else:
-    Parent = OAuth2Session
+    from requests_oauthlib import OAuth2Session as OAuth2Session

@@ -17,7 +17,7 @@ from .bearing import BearerHeaders, Mending
 from .environments import PRODUCTION, Environment
 from .grant import ClientSecret, Scope
 from .oauth2_session import ClientCredentialsSession
-from .parent import Parent
+from .parent import OAuth2Session
 from .renewal import Updater
 from .timeouts import RequestTimeout, Timeout, check_timeout
 
@@ -133,7 +133,7 @@ class GopacsSession(ClientCredentialsSession):
         if withhold_token and not (auth or self.auth):
             auth = plain
         # Past the parent's request: it sends without a token when it has none, and logs the one it has.
-        return super(Parent, self).request(
+        return super(OAuth2Session, self).request(
             method, url, params=params, data=data, headers=headers, cookies=cookies, files=files, auth=auth,
             timeout=timeout, allow_redirects=allow_redirects, proxies=proxies, hooks=hooks, stream=stream,
             verify=verify, cert=cert, json=json,
