@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 import requests_mock
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import HTTPAdapter
 from support import at_once
 
 from gopacs_session import (
@@ -158,37 +158,6 @@ def test_a_failed_renewal_after_a_refusal_is_raised(sandbox: Sandbox, session: r
     sandbox.client_enabled = False
     with pytest.raises(InvalidClientError):
         session.get(sandbox.api_url)
-
-
-class Nameless(BaseAdapter):
-    """An adapter that does not put itself on its answers, as requests asks of none; it refuses the first request."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bearers: list[str] = []
-
-    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        self.bearers.append(str(request.headers["Authorization"]))
-        answer = requests.Response()
-        answer.status_code, answer.request, answer.url = (
-            401 if len(self.bearers) == 1 else 200,
-            request,
-            str(request.url),
-        )
-        answer.raw = io.BytesIO()
-        return answer
-
-    def close(self) -> None:
-        pass
-
-
-def test_an_adapter_that_does_not_say_who_it_is(sandbox: Sandbox, session: requests.Session) -> None:
-    """Where nothing tells which adapter sent a refused request, the caller gets the 401; the next has another token."""
-    adapter = Nameless()
-    session.mount(sandbox.api_url, adapter)
-    assert [session.get(sandbox.api_url).status_code for _ in range(2)] == [401, 200]
-    first, second = adapter.bearers
-    assert first != second
 
 
 # -- redirects, which are the foreign session's -----------------------------------------------------------------------

@@ -383,7 +383,10 @@ class Bare(BaseAdapter):
 
 
 def test_an_adapter_that_tells_little(sandbox: Sandbox) -> None:
-    """A refusal that tells neither its request nor its adapter, where these are needed, goes to the caller."""
+    """A refusal that tells neither its request nor its adapter, where these are needed, goes to the caller.
+
+    Where it is known whose token was refused, the next request gets another.
+    """
     auth = GopacsAuth(sandbox.client_id, sandbox.client_secret, sandbox.environment)
     auth.token = {"access_token": "stored"}
     with sandbox.session() as session, requests.Session() as plain:
@@ -393,6 +396,8 @@ def test_an_adapter_that_tells_little(sandbox: Sandbox) -> None:
             sender.mount(f"{sandbox.api_url}/bare", bare)
             assert sender.get(f"{sandbox.api_url}/bare").status_code == 401
             assert len(bare.sent) == times
+        plain.get(f"{sandbox.api_url}/bare")
+    assert auth.token["access_token"] != "stored"
 
 
 def test_an_endless_refusal_is_not_read_to_its_end(sandbox: Sandbox, session: GopacsSession) -> None:
