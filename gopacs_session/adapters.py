@@ -8,14 +8,15 @@ import threading
 from typing import Any
 
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.connection import HTTPSConnection as PlainConnection
+from urllib3.connectionpool import HTTPSConnectionPool as PlainPool
 from urllib3.poolmanager import PoolManager, ProxyManager
-from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util import ssl_
 
 from .forking import watch
 
 POOL_SIZE = 64  # Threads beyond requests' ten would throw their connections away, and pay a handshake for each request.
+MOST_BUNDLES = 8  # A context of a thousand certificates is megabytes, and some name a new file for each request.
 
 # What would change the context: a connection with any of these gets one of its own, as from requests.
 OWN_SETTINGS = (
@@ -29,35 +30,49 @@ class SharedContexts:
 
     urllib3 loads the bundle into a new context for each connection: 20 ms, mostly under the interpreter's lock.
     requests 2.32.0 shared one context among all sessions of a process, with whatever they loaded into it, and took that
-    back in 2.32.5. Here a context belongs to one adapter, and holds one bundle as it is on disk and nothing else.
+    back in 2.32.5. Here a context belongs to one adapter, holds one bundle as it is on disk and nothing else, and stays
+    as it is once a connection has it.
     """
 
     def __init__(self) -> None:
-        self._contexts: dict[str, tuple[object, ssl.SSLContext]] = {}
         self.after_fork()
         watch(self)
 
     def after_fork(self) -> None:
-        self._lock = threading.Lock()
+        # With the contexts, since a thread of the parent may have held a lock of OpenSSL's inside of one.
+        self._contexts: dict[str, tuple[object, ssl.SSLContext]] = {}
+        self._lock = threading.RLock()  # A signal handler may send a request while its thread loads a bundle.
 
     def trusting(self, bundle: str) -> ssl.SSLContext | None:
         """The context for a file of CA certificates; None if there can be none, so that urllib3 meets the fault."""
+        kind: Any = ssl_.SSLContext  # truststore and pyOpenSSL put others here.
+        if not issubclass(kind, ssl.SSLContext):  # pyOpenSSL's can't serve a second connection of urllib3.
+            return None
         try:
             found = os.stat(bundle)
-            on_disk = found.st_mtime_ns, found.st_size, found.st_ino
+            state = (kind, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
             with self._lock:
-                loaded, context = self._contexts.get(bundle, (None, None))
-                if context is None or loaded != on_disk:
-                    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+                loaded, context = self._contexts.pop(bundle, (None, None))
+                if context is None or loaded != state:
+                    context = ssl_.create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
                     context.load_verify_locations(bundle)
-                    self._contexts[bundle] = on_disk, context
+                    context.set_alpn_protocols(ssl_.ALPN_PROTOCOLS)
+                    # urllib3 sets them anew for each connection, and frees what another thread may be connecting with
+                    # (python/cpython#141012).
+                    context.set_alpn_protocols = lambda alpn_protocols: None  # type: ignore[method-assign]
+                self._contexts[bundle] = state, context
+                if len(self._contexts) > MOST_BUNDLES:
+                    del self._contexts[next(iter(self._contexts))]  # the one that was not used for longest
                 return context
         except OSError:
             return None
 
 
-class SharedContextConnection(HTTPSConnection):
-    """A connection that takes its context from `contexts`, unless something about it asks for one of its own."""
+class HTTPSConnection(PlainConnection):
+    """A connection that takes its context from `contexts`, unless something about it asks for one of its own.
+
+    It and the pool are called as in urllib3, whose errors show these names.
+    """
 
     contexts: SharedContexts
 
@@ -79,19 +94,17 @@ class SharedContextConnection(HTTPSConnection):
             self.ssl_context, self.ca_certs = None, bundle
 
 
-class _SharedUnlessReplaced:
-    """The class of a pool's connections, where nobody has put another one: vcrpy does, for all pools or for one."""
-
-    def __get__(self, pool: object, owner: type[SharedContextPool]) -> type[HTTPSConnection]:
-        plain = HTTPSConnectionPool.ConnectionCls
-        return owner.shared if plain is HTTPSConnection else plain  # type: ignore[return-value]  # The stub's base class.
-
-
-class SharedContextPool(HTTPSConnectionPool):
+class HTTPSConnectionPool(PlainPool):
     """A pool of such connections."""
 
-    shared: type[SharedContextConnection]
-    ConnectionCls = _SharedUnlessReplaced()
+    contexts: SharedContexts
+
+    def _new_conn(self) -> Any:
+        new: Any = super()._new_conn()
+        # Some put other classes there: vcrpy does, for all pools or for one.
+        if self.ConnectionCls is PlainConnection:
+            new.__class__, new.contexts = HTTPSConnection, self.contexts
+        return new
 
 
 class SharedContextAdapter(HTTPAdapter):
@@ -108,8 +121,8 @@ class SharedContextAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """As in requests, which calls it when an adapter is made, and when it comes out of a pickle."""
         super().init_poolmanager(*args, **options)
-        connection = type("Connection", (SharedContextConnection,), {"contexts": SharedContexts()})
-        self._pool_class = type("Pool", (SharedContextPool,), {"shared": connection})
+        pool = {"contexts": SharedContexts()}
+        self._pool_class = type("HTTPSConnectionPool", (HTTPSConnectionPool,), pool)
         self._share(self.poolmanager)
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
