@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests import sessions
 
-from . import environment_variables
+from . import environment_variables, proxy_variables
 from .adapters import SharedContextAdapter
 from .auth import GopacsAuth
 from .bearing import BearerHeaders, Mending
@@ -149,7 +150,7 @@ class GopacsSession(ClientCredentialsSession):
         prepared = super().prepare_request(request)
         if ours and not isinstance(prepared.headers, BearerHeaders):
             # What requests does where no auth is given: netrc's credentials, by the caller's URL, or those in the URL.
-            netrc_auth = sessions.get_netrc_auth  # type: ignore[attr-defined]  # By the name that people replace.
+            netrc_auth = requests.sessions.get_netrc_auth  # type: ignore[attr-defined]  # By the name that people replace.
             prepared.prepare_auth(netrc_auth(request.url or "") if self.trust_env else None)
         return prepared
 
@@ -158,6 +159,11 @@ class GopacsSession(ClientCredentialsSession):
         environment = self._environment
         if environment.ca_bundle and verify in (None, True) and self.verify is True and environment.covers(url):
             verify = environment.ca_bundle
+        # The keys of os.environ._data: os.environ decodes them one by one, which is what takes the time.
+        names = tuple(getattr(os.environ, "_data", ()))
+        lookups = requests.utils.getproxies, sessions.get_environ_proxies  # type: ignore[attr-defined]
+        if proxy_variables.name_none(names, *lookups):
+            url = ""  # For no host requests does not look for a proxy.
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
