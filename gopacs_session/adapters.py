@@ -28,7 +28,7 @@ OWN_SETTINGS = (
 class SharedContexts:
     """One :class:`ssl.SSLContext` for each CA bundle, made when the first connection needs it.
 
-    urllib3 loads the bundle into a new context for each connection: 20 ms, mostly under the interpreter's lock.
+    urllib3 loads the bundle into a new context for each connection: 14 ms, mostly under the interpreter's lock.
     requests 2.32.0 shared one context among all sessions of a process, with whatever they loaded into it, and took that
     back in 2.32.5. Here a context belongs to one adapter, holds one bundle as it is on disk and nothing else, and stays
     as it is once a connection has it.
