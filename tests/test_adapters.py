@@ -21,6 +21,7 @@ from servers import Authority, Proxy, RawServer, http, proxying, raw
 from support import at_once
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.poolmanager import ProxyManager
 from urllib3.util import ssl_
 
 from gopacs_session import GopacsSession
@@ -419,3 +420,21 @@ def test_connections_through_a_proxy_share_the_context(
         session.proxies = {"https": proxy.url}
         with session.get(url(streaming), stream=True) as one, session.get(url(streaming), stream=True) as other:
             assert context_of(one) is context_of(other) is context_of(direct)
+
+
+class OwnManager(ProxyManager):
+    """As urllib3's for SOCKS, which brings pools of its own."""
+
+
+def test_another_kind_of_proxy_manager_stays_as_it_is(
+    session: GopacsSession, streaming: RawServer, authority: Authority
+) -> None:
+    """Its connections are those that it makes."""
+    session.verify = authority.ca_file
+    adapter: Any = session.get_adapter("https://localhost/")
+    with proxying() as proxy, session.get(url(streaming), stream=True) as direct:
+        adapter.proxy_manager[proxy.url] = OwnManager(proxy.url)
+        session.proxies = {"https": proxy.url}
+        with session.get(url(streaming), stream=True) as answer:
+            assert context_of(answer) is not context_of(direct)
+            assert proxy.connects
