@@ -99,8 +99,8 @@ class HTTPSConnectionPool(PlainPool):
 
     contexts: SharedContexts
 
-    def _new_conn(self) -> Any:
-        new: Any = super()._new_conn()
+    def _new_conn(self, **options: Any) -> Any:  # urllib3-future, which niquests puts in urllib3's place, has some.
+        new: Any = super()._new_conn(**options)
         # Some put other classes there: vcrpy does, for all pools or for one.
         if self.ConnectionCls is PlainConnection:
             new.__class__, new.contexts = HTTPSConnection, self.contexts
