@@ -64,6 +64,9 @@ class ClientCredentialsSession(OAuth2Session):
         # Past the parent's, which assigns what other grants need, and an auth that would switch netrc off everywhere.
         super(OAuth2Session, self).__init__()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.environment.name} client_id={self.client_id!r}>"
+
     environment: OfTheAuth[Environment, NoReturn] = OfTheAuth(GopacsAuth.environment)
     client_id: OfTheAuth[str, NoReturn] = OfTheAuth(GopacsAuth.client_id)
     leeway: OfTheAuth[float, float] = OfTheAuth(GopacsAuth.leeway)

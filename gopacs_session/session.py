@@ -96,9 +96,6 @@ class GopacsSession(ClientCredentialsSession):
         """
         return cls(**{**environment_variables.read(environ, options).arguments, **options})
 
-    def __repr__(self) -> str:
-        return f"<GopacsSession {self.environment.name} client_id={self.client_id!r}>"
-
     # -- sending a request ------------------------------------------------------------------------------------------
 
     def request(  # The order of requests.Session, which the parent changes.
@@ -159,7 +156,6 @@ class GopacsSession(ClientCredentialsSession):
         environment = self._environment
         if environment.ca_bundle and verify in (None, True) and self.verify is True and environment.covers(url):
             verify = environment.ca_bundle
-        # The keys of os.environ._data: os.environ decodes them one by one, which is what takes the time.
         names = tuple(getattr(os.environ, "_data", ()))
         lookups = requests.utils.getproxies, sessions.get_environ_proxies  # type: ignore[attr-defined]
         if proxy_variables.name_none(names, *lookups):
@@ -193,8 +189,6 @@ class GopacsSession(ClientCredentialsSession):
     def timeout(self, timeout: RequestTimeout) -> None:
         check_timeout("timeout", timeout, may_be_none=True)
         self._timeout = timeout
-
-    # -- copies -----------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
         """Unlike in requests, the user's own attributes go along, the secret too; but nothing that wraps a method."""
