@@ -1,81 +1,67 @@
-"""What happens when a token expires under a number of threads, while the token endpoint takes 200 ms."""
+"""What happens when a token has expired."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
-from contenders import CONTENDERS, Contender
-from load import Figures, Threads, in_turns, threads
-from requests.adapters import HTTPAdapter
-from server import Remote
-from table import OURS, PLAIN
+import requests
+from contenders import CONTENDERS, HTTPX, OURS, PARENT, PLAIN, Contender
+from load import Figures, Threads, columns, in_turns, seconds, threads
+from servers import Nginx, Remote
 
-DELAY = 0.2  # seconds
+DELAY = 0.2  # seconds that a token request takes, of threads that find the token expired
+
+NO_TOKEN, STALE, FRESH = f"{OURS}, no token", f"{OURS}, stale token", f"{OURS}, fresh token"
+SUM = "sum of its parts"
 
 
-class Expiry(NamedTuple):
-    """A figure of each round, by contender.
+def under_threads(remote: Remote, rounds: int, number: int, *, all_of_them: bool) -> list[Figures]:
+    """Token requests, requests that the API got without a good token, and seconds of the slowest one.
 
-    Attributes:
-        token_requests: how many there were.
-        refused: requests that reached the API without a good token.
-        slowest: seconds that the slowest request took, token request included.
+    Every contender has a dead token; ours also none, a stale and a fresh one.
     """
-
-    token_requests: Figures
-    refused: Figures
-    slowest: Figures
-
-
-def at_an_expiry(remote: Remote, rounds: int, number: int) -> Expiry:
-    """Every contender with a dead token; ours also with none, with a stale one, and with one that is neither."""
-    cases = {name: (CONTENDERS[name](remote.service), _expire) for name in CONTENDERS if name != PLAIN}
-    cases |= {f"{OURS}, {case}": (CONTENDERS[OURS](remote.service), make) for case, make in OF_OURS.items()}
-    for contender, _ in cases.values():
-        contender.session.mount("https://", HTTPAdapter(pool_maxsize=number))
+    makers = {name: CONTENDERS[name] for name in (CONTENDERS if all_of_them else [OURS])}
+    contenders = {name: contender for name, make in makers.items() if (contender := make(remote.service)).expire}
+    ours = {name: CONTENDERS[OURS](remote.service) for name in OF_OURS}
+    cases = {name: (each, each.expire) for name, each in contenders.items()}
+    cases |= {name: (each, lambda e=each, n=name: OF_OURS[n](e)) for name, each in ours.items()}
     with threads(number) as some:
         for contender, _ in cases.values():
+            _enlarge_pool(contender, number)
             some.burst(lambda c=contender: c.get(remote.service.api_url))  # Makes the connections.
-        rows = in_turns(cases, rounds, lambda case: _burst(remote, *case, some))
-    return Expiry(*({case: [row[n] for row in of] for case, of in rows.items()} for n in range(3)))
+        found = in_turns(cases, rounds, lambda case: _burst(remote, *case, some))
+    token_requests, refused, slowest = columns(found)
+    slowest[SUM] = [DELAY + figure for figure in slowest[FRESH]]
+    return [token_requests, refused, slowest]
 
 
-def _expire(contender: Contender) -> None:
-    contender.expire()
+def _enlarge_pool(contender: Contender, number: int) -> None:
+    if isinstance(contender.client, requests.Session):
+        kind = type(contender.client.get_adapter("https://localhost"))
+        contender.client.mount("https://", kind(pool_maxsize=number))
 
 
-def _token(**changes: Callable[[], float]) -> Callable[[Contender], None]:
-    """Give our session a token with these changes."""
-
-    def change(contender: Contender) -> None:
-        session: Any = contender.session
-        session.fetch_token()
-        session.token = {**session.token, **{name: value() for name, value in changes.items()}}
-
-    return change
-
-
-def _forget(contender: Contender) -> None:
-    contender.session.token = None  # type: ignore[attr-defined]
+def _new_token(contender: Contender, **changes: float) -> None:
+    contender.client.fetch_token()
+    contender.client.token = {**contender.client.token, **changes}
 
 
 OF_OURS: dict[str, Callable[[Contender], None]] = {
-    "no token": _forget,
-    "stale token": _token(expires_at=lambda: time.time() + 30),
-    "fresh token": _token(),
+    NO_TOKEN: lambda contender: setattr(contender.client, "token", None),
+    STALE: lambda contender: _new_token(contender, expires_at=time.time() + 30),
+    FRESH: _new_token,
 }
 
 
 def _burst(
-    remote: Remote, contender: Contender, bring_about: Callable[[Contender], None], some: Threads
+    remote: Remote, contender: Contender, bring_about: Callable[[], None], some: Threads
 ) -> tuple[int, int, float]:
-    bring_about(contender)
+    bring_about()
     remote.delay(DELAY)
     remote.count()
-    slowest = max(some.burst(lambda: contender.get(remote.service.api_url)))
+    slowest = some.burst(lambda: contender.get(remote.service.api_url))
     finish_renewals()
     remote.delay(0)
     return *remote.count(), slowest
@@ -86,3 +72,36 @@ def finish_renewals() -> None:
     for thread in threading.enumerate():
         if thread.name == "gopacs_session renewal":
             thread.join()
+
+
+def after_an_idle_hour(nginx: Nginx, rounds: int) -> Figures:
+    """Seconds of the first request once the server has closed all connections and the token has expired.
+
+    Its parts are a token request, and a request on a fresh token, each on a connection of its own. Plain requests does
+    both by hand.
+    """
+    service = nginx.service
+    contenders = {name: CONTENDERS[name](service) for name in (OURS, PLAIN, HTTPX, PARENT)}
+    ours, plain = contenders[OURS], contenders[PLAIN]
+
+    def whole(contender: Contender) -> Callable[[], float]:
+        def measure() -> float:
+            if contender.expire:
+                contender.expire()
+            nginx.restart()
+            if contender is plain:
+                return seconds(lambda: plain.client.post(service.token_url, data=service.grant()).json()) + seconds(
+                    lambda: plain.get(service.api_url)
+                )
+            return seconds(lambda: contender.get(service.api_url))
+
+        return measure
+
+    def parts() -> float:
+        nginx.restart()
+        token_request = seconds(ours.client.fetch_token)
+        nginx.restart()
+        return token_request + seconds(lambda: ours.get(service.api_url))
+
+    cases = {name: whole(each) for name, each in contenders.items()} | {SUM: parts}
+    return in_turns(cases, rounds, lambda measure: measure())

@@ -10,8 +10,6 @@ from random import Random
 from threading import Barrier
 from typing import Any
 
-from contenders import Contender
-
 Figures = dict[str, list[float]]  # by contender, one for each round
 
 FAILED = float("inf")
@@ -28,23 +26,32 @@ def in_turns(contenders: dict[str, Any], rounds: int, measure: Callable[[Any], A
     return figures
 
 
+def columns(figures: dict[str, list[Any]]) -> list[Figures]:
+    """Figures for each of the things that were measured together."""
+    number = len(next(iter(figures.values()))[0])
+    return [{name: [row[n] for row in rows] for name, rows in figures.items()} for n in range(number)]
+
+
 class Threads:
     """A number of threads that work for one contender at a time."""
 
     def __init__(self, number: int, pool: ThreadPoolExecutor) -> None:
         self.number, self._pool = number, pool
 
-    def calls(self, contender: Contender, url: str, times: int) -> None:
-        """So many requests in each thread, one after the other."""
+    def calls(self, call: Callable[[], Any], times: int) -> tuple[float, float]:
+        """Seconds, and seconds of CPU, that a call took, so many of them in each thread, one after the other."""
 
         def repeat(_: int) -> None:
             for _ in range(times):
-                contender.get(url)
+                call()
 
+        started, cpu = time.perf_counter(), time.process_time()
         list(self._pool.map(repeat, range(self.number)))
+        all_of_them = times * self.number
+        return (time.perf_counter() - started) / all_of_them, (time.process_time() - cpu) / all_of_them
 
-    def burst(self, call: Callable[[], Any]) -> list[float]:
-        """Seconds that one call took in each thread, all of them set off together; FAILED for an exception."""
+    def burst(self, call: Callable[[], Any]) -> float:
+        """Seconds that the slowest of calls took, one in each thread, all set off together; FAILED for an exception."""
         barrier = Barrier(self.number)
 
         def once(_: int) -> float:
@@ -54,13 +61,15 @@ class Threads:
             except Exception:  # noqa: BLE001 - some contenders raise here; the figure shows it
                 return FAILED
 
-        return list(self._pool.map(once, range(self.number)))
+        return max(self._pool.map(once, range(self.number)))
 
 
 @contextmanager
 def threads(number: int) -> Iterator[Threads]:
     with ThreadPoolExecutor(number) as pool:
-        yield Threads(number, pool)
+        some = Threads(number, pool)
+        some.burst(lambda: None)  # Starts them.
+        yield some
 
 
 def seconds(call: Callable[[], Any]) -> float:

@@ -1,87 +1,86 @@
-"""Make the table and the pictures from the raw figures once more: python benchmarks/report.py [DIRECTORY]"""
+"""The page's tables and pictures from raw figures: python benchmarks/report.py FIGURES.json DIRECTORY"""
 
 from __future__ import annotations
 
 import json
 import sys
+from html import escape
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib import pyplot
-from table import MEASURES, MUSTS, OURS, Measure, Must, middle
+from contenders import OURS
+from table import UNITS, Figures, bounds, number, side_by_side
 
-mpl.rcParams.update({"svg.hashsalt": "gopacs_session", "svg.fonttype": "none", "font.size": 9})
-DARK, LIGHT = "0.15", "0.7"  # Shades of grey: to be printed, and for those who see no colours.
-BAR, GAP = 0.2, 0.25  # inches
+# A light card, so that shades of grey can be told apart on a dark page, too, and on paper.
+WIDTH, BAR, LABEL, FIGURE = 400, 20, 150, 72  # pixels: as wide as a phone
+CARD, INK, DARK, LIGHT = "#fafafa", "#222222", "#333333", "#aaaaaa"
 
+CPU = "CPU for a request, TLS to nginx"
 
-def write(directory: Path) -> None:
-    """The table, printed too, and a picture for each measure."""
-    recorded = json.loads((directory / "figures.json").read_text(encoding="utf-8"))
-    figures = recorded["figures"]
-    rows = [(must, case, must.value(of)) for must in MUSTS for case, of in cases(must, figures)]
-    text = "\n".join([*table(rows, figures), "", *made_with(recorded["machine"])]) + "\n"
-    (directory / "table.txt").write_text(text, encoding="utf-8")
-    print(text)
-    for key, measure in MEASURES.items():
-        if any(len(of) > 1 for of in figures[key].values()):  # One number is no picture.
-            draw(directory / f"{key}.svg", measure, figures[key])
+Blocks = dict[str, dict[str, float]]  # what each bar stands for, and its length, by the heading of a block
 
 
-def cases(must: Must, figures: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(case, of) for case, of in figures[must.measure].items() if must.case in (None, case)]
+def write(path: Path, directory: Path) -> None:
+    """What the figures in a file allow: a part of them makes a part of the first table only."""
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    figures: Figures = recorded["figures"]
+    directory.mkdir(parents=True, exist_ok=True)
+    texts = {"table.txt": [*bounds(figures), "", *made_with(recorded["machine"])]}
+    if "Cold burst" in figures:
+        blocks = {case: medians(of) for case, of in figures["Cold burst"].items()}
+        texts["burst.svg"] = picture("First request of each thread, no connection yet", blocks, "s")
+    if CPU in figures:
+        texts["cpu.svg"] = picture("CPU for a request", {"": medians(figures[CPU]["1 thread"])}, UNITS[CPU])
+    if len(figures) == len(UNITS):
+        texts["side-by-side.txt"] = side_by_side(figures)
+    for name, lines in texts.items():
+        (directory / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if name.endswith(".txt"):
+            print(*lines, "", sep="\n")
 
 
-def table(rows: list[tuple[Must, str, float]], figures: dict[str, Any]) -> list[str]:
-    """In Markdown, a row for each bound."""
-    lines = ["| measure | case | figure | over | ratio | must be |", "|---|---|---|---|---|---|"]
-    for must, case, value in rows:
-        measure, of = MEASURES[must.measure], figures[must.measure][case]
-        over = f"{must.over}: {number(middle(of[must.over]), measure.unit)}" if isinstance(must.over, str) else ""
-        over = over or (number(must.over, measure.unit) if must.over != 1 else "")
-        bound = f"{'≥' if must.least else '≤'} {must.bound:g}{'' if must.holds(value) else ', **missed**'}"
-        figure = f"{must.figure}: {number(middle(of[must.figure]), measure.unit)}"
-        lines.append(f"| {measure.title} | {case} | {figure} | {over} | {value:.3g} | {bound} |")
-    return lines
-
-
-def made_with(machine: dict[str, str]) -> list[str]:
+def made_with(machine: dict[str, Any]) -> list[str]:
     return [f"- {name}: {value}" for name, value in machine.items()]
 
 
-def number(value: float, unit: str) -> str:
-    if value == float("inf"):
-        return "failed"
-    digits = f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.3g}"
-    return f"{digits} {unit}".strip()
+def medians(case: dict[str, list[float]]) -> dict[str, float]:
+    return {name: median(values) for name, values in case.items()}
 
 
-def draw(path: Path, measure: Measure, by_case: dict[str, dict[str, Any]]) -> None:
-    """A block of bars for each case; a contender that failed has none."""
-    height = sum(BAR * len(of) + GAP for of in by_case.values()) + 2 * GAP
-    heights = [len(of) for of in by_case.values()]
-    figure, blocks = pyplot.subplots(
-        len(by_case), squeeze=False, figsize=(7, height), height_ratios=heights, layout="constrained"
-    )
-    figure.suptitle(measure.title, x=0.01, ha="left", fontsize=10)
-    for axes, (case, of) in zip(blocks[:, 0], by_case.items(), strict=True):
-        draw_case(axes, case, {name: middle(values) for name, values in of.items()}, measure.unit)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+def picture(title: str, blocks: Blocks, unit: str) -> list[str]:
+    """Horizontal bars, ours dark, in SVG."""
+    top, shapes = 24, [f'<text x="12" y="24" font-weight="bold">{escape(title)}</text>']
+    for heading, bars in blocks.items():
+        if heading:
+            top += BAR + 6
+            shapes.append(f'<text x="12" y="{top}">{escape(heading)}</text>')
+        top += 8
+        longest = max(length for length in bars.values() if length != float("inf"))
+        for name, length in bars.items():
+            shapes += bar(top, name, length, longest, unit)
+            top += BAR
+    height = top + 12
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="13" fill="{INK}">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{height}" rx="6" fill="{CARD}"/>',
+        *shapes,
+        "</svg>",
+    ]
 
 
-def draw_case(axes: Any, case: str, values: dict[str, float], unit: str) -> None:
-    names = list(values)[::-1]
-    lengths = [0 if values[name] == float("inf") else values[name] for name in names]
-    bars = axes.barh(names, lengths, color=[DARK if OURS in name else LIGHT for name in names])
-    axes.bar_label(bars, [number(values[name], unit) for name in names], padding=3)
-    axes.set_title(case, loc="left", fontsize=9)
-    axes.set_xticks([])
-    axes.margins(x=0.2)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(left=False)
+def bar(top: float, name: str, length: float, longest: float, unit: str) -> list[str]:
+    """A failed one has none."""
+    width = 0.0 if length == float("inf") else length / longest * (WIDTH - LABEL - FIGURE - 24)
+    left, shade = LABEL + 16, DARK if name == OURS else LIGHT
+    return [
+        f'<text x="{left - 6}" y="{top + 14}" text-anchor="end">{escape(name)}</text>',
+        f'<rect x="{left}" y="{top + 3}" width="{width:.1f}" height="{BAR - 6}" fill="{shade}"/>',
+        f'<text x="{left + width + 5:.1f}" y="{top + 14}">{number(length, unit)}</text>',
+    ]
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/benchmarks"))
+    write(Path(sys.argv[1]), Path(sys.argv[2]))

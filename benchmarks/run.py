@@ -1,7 +1,7 @@
-"""Run the benchmarks: python benchmarks/run.py [--quick] [--output DIRECTORY]
+"""Run the benchmarks: python benchmarks/run.py [--quick] [--only PART] [--output DIRECTORY] [--update]
 
-Writes the raw figures as JSON, and a table and a picture of each measure made from them. The table says which bounds
-are missed, which means something on a quiet machine only, and nothing with --quick.
+Writes the raw figures, and tables and pictures made from them. The table says which bounds are missed, which means
+something on a quiet machine only, and nothing with --quick.
 """
 
 from __future__ import annotations
@@ -10,81 +10,97 @@ import argparse
 import json
 import os
 import platform
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import expiries
-import lives
+import on_a_token
 import processes
 import report
-import requests_on_a_token
-from server import Remote, running
-from table import OURS
+from servers import Nginx, Remote, running
+from table import of_any
 
+PAGE = Path("docs/benchmarks")
 LIBRARIES = (
-    "requests", "urllib3", "requests-oauthlib", "oauthlib", "authlib", "requests-oauth2client", "requests-auth",
-    "google-auth", "databricks-sdk", "shapeshifter-uftp",
+    "requests", "urllib3", "requests-oauthlib", "oauthlib", "httpx", "authlib", "requests-oauth2client",
+    "requests-auth", "google-auth", "databricks-sdk", "shapeshifter-uftp",
 )  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
-    parser.add_argument("--only", choices=PARTS, help="measure this part, and keep the figures of the others")
-    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks"), help="where the figures go")
+    parser.add_argument("--only", choices=PARTS, help="measure this part")
+    parser.add_argument("--output", type=Path, help="where everything goes; a temporary folder by default")
+    parser.add_argument("--update", action="store_true", help=f"write tables and pictures to {PAGE}, too")
     options = parser.parse_args()
-    path = options.output / "figures.json"
-    recorded = json.loads(path.read_text(encoding="utf-8")) if options.only else {"machine": {}, "figures": {}}
-    recorded["machine"] = machine()
-    with running() as remote:
-        os.environ["REQUESTS_CA_BUNDLE"] = remote.ca_file
-        for part in [options.only] if options.only else PARTS:
-            recorded["figures"] |= PARTS[part](remote, options.quick)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
-    report.write(options.output)
+    if options.update and (options.quick or options.only):
+        parser.error("--update takes a whole run")
+    output = options.output or Path(tempfile.mkdtemp(prefix="gopacs-session-benchmarks-"))
+    output.mkdir(parents=True, exist_ok=True)
+    recorded: dict[str, Any] = {"machine": machine(), "figures": {}}
+    with running() as (nginx, remote):
+        for name in [options.only] if options.only else PARTS:
+            recorded["figures"] |= PARTS[name](nginx, remote, options.quick)
+        recorded["machine"]["nginx"] = nginx.version
+    if busy := recorded["figures"].get("nginx busy"):
+        recorded["machine"]["nginx"] += f", busy for {max(map(of_any, busy.values())):.0f} % of the time at most"
+    figures = output / "figures.json"
+    figures.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
+    for directory in [output, PAGE] if options.update else [output]:
+        report.write(figures, directory)
+    print(f"All of it is in {output}")
 
 
-# -- the parts: raw figures by measure, case and contender -------------------------------------------------------------
+# -- the parts: raw figures by measure, case and contender -----------------------------------------------------------
 
 
-def cpu(remote: Remote, quick: bool) -> dict[str, Any]:
-    return {"cpu": {count(n): requests_on_a_token.cpu(remote, rounds(quick), n) for n in (1, 64)}}
+def cpu(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
+    return {"CPU for a request, no network": {count(n): on_a_token.cpu(nginx, rounds(quick), n) for n in (1, 64)}}
 
 
-def throughput(remote: Remote, quick: bool) -> dict[str, Any]:
-    cases = {count(n): requests_on_a_token.throughput(remote, rounds(quick), n) for n in (1, 4, 16, 64)}
-    return {"throughput": cases}
+def throughput(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
+    cases = {count(n): on_a_token.throughput(nginx, 2 if quick else some, n) for n, some in ((1, 20), (64, 7))}
+    measures = "Requests per second, TLS to nginx", "CPU for a request, TLS to nginx", "nginx busy"
+    return {measure: {case: of[n] for case, of in cases.items()} for n, measure in enumerate(measures)}
 
 
-def expiry(remote: Remote, quick: bool) -> dict[str, Any]:
-    bursts = {1: 2, 8: 2} if quick else {1: 15, 8: 15, 32: 5, 128: 3}  # Some take half a minute for a burst of 128.
-    cases = {count(n): expiries.at_an_expiry(remote, times, n) for n, times in bursts.items()}
+def burst(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
+    return {"Cold burst": {count(n): on_a_token.cold_burst(nginx, rounds(quick), n) for n in (1, 16, 64)}}
+
+
+def environment(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
+    return {"CPU for a request, by environment": {"": on_a_token.environment(nginx, rounds(quick), (30, 300, 1000))}}
+
+
+def expiry(_: Nginx, remote: Remote, quick: bool) -> dict[str, Any]:
+    some = 2 if quick else 7  # Some contenders take many seconds.
+    cases = {count(n): expiries.under_threads(remote, some, n, all_of_them=n == 32) for n in (32, 128)}
+    measures = "Token requests at an expiry", "Without a good token at an expiry", "Slowest request at an expiry"
+    return {measure: {case: of[n] for case, of in cases.items()} for n, measure in enumerate(measures)}
+
+
+def start(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
     return {
-        "token-requests": {case: of.token_requests for case, of in cases.items()},
-        "refused": {case: of.refused for case, of in cases.items()},
-        "slowest": {case: of.slowest for case, of in cases.items()},
+        "First request of a program": {"": processes.first_request(nginx, rounds(quick))},
+        "First request after an idle hour": {"": expiries.after_an_idle_hour(nginx, rounds(quick))},
+        "Time to start Python and import": {"": processes.imports(nginx, rounds(quick))},
+        "Time to get a token on the command line": {"": processes.token_command(nginx, rounds(quick))},
     }
 
 
-def start(remote: Remote, quick: bool) -> dict[str, Any]:
-    return {
-        "import": {"": processes.imports(remote, rounds(quick))},
-        "token-command": {"": processes.token_command(remote, rounds(quick))},
-    }
-
-
-def life(remote: Remote, quick: bool) -> dict[str, Any]:
-    memory, threads_left = lives.memory(100 if quick else 10_000, 1 if quick else 3)
+def memory(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
+    few = 1 if quick else 3
     cases = {
-        "whole requests for a day": lives.whole_requests(0.01 if quick else 1),
-        "headers only, for 30 days": lives.headers_only(0.1 if quick else 30),
+        "not connected": processes.memory(nginx, few, 100 if quick else 10_000, processes.unconnected),
+        "with a connection": processes.memory(nginx, few, 10 if quick else 200, processes.connected),
     }
-    return {"memory": {"": memory}, "threads-left": {"": {OURS: threads_left}}, "life": cases}
+    return {"Memory of a session": cases}
 
 
-PARTS = {part.__name__: part for part in (cpu, throughput, expiry, start, life)}
+PARTS = {part.__name__: part for part in (cpu, throughput, burst, environment, expiry, start, memory)}
 
 
 def rounds(quick: bool) -> int:
@@ -101,6 +117,7 @@ def machine() -> dict[str, str]:
     return {
         "machine": f"{os.cpu_count()} cores of a shared {cpu.partition(': ')[2]}, {platform.system()}",
         "load when it began": f"{os.getloadavg()[0]:.2f}",
+        "environment variables": str(len(os.environ)),
         "Python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
     }
