@@ -31,7 +31,7 @@ LIBRARIES = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
+    parser.add_argument("--quick", action="store_true", help="one round of everything: to see that it works")
     parser.add_argument("--only", choices=PARTS, help="measure this part")
     parser.add_argument("--output", type=Path, help="where everything goes; a temporary folder by default")
     parser.add_argument("--update", action="store_true", help=f"write tables and pictures to {PAGE}, too")
@@ -62,7 +62,7 @@ def cpu(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
 
 
 def throughput(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
-    cases = {count(n): on_a_token.throughput(nginx, 2 if quick else some, n) for n, some in ((1, 20), (64, 7))}
+    cases = {count(n): on_a_token.throughput(nginx, rounds(quick, some), n) for n, some in ((1, 20), (64, 7))}
     measures = "Requests per second, TLS to nginx", "CPU for a request, TLS to nginx", "nginx busy"
     return {measure: {case: of[n] for case, of in cases.items()} for n, measure in enumerate(measures)}
 
@@ -76,7 +76,7 @@ def environment(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
 
 
 def expiry(_: Nginx, remote: Remote, quick: bool) -> dict[str, Any]:
-    some = 2 if quick else 7  # Some contenders take many seconds.
+    some = rounds(quick, 7)  # Some contenders take many seconds.
     cases = {count(n): expiries.under_threads(remote, some, n, all_of_them=n == 32) for n in (32, 128)}
     measures = "Token requests at an expiry", "Without a good token at an expiry", "Slowest request at an expiry"
     return {measure: {case: of[n] for case, of in cases.items()} for n, measure in enumerate(measures)}
@@ -92,7 +92,7 @@ def start(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
 
 
 def memory(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
-    few = 1 if quick else 3
+    few = rounds(quick, 3)
     cases = {
         "not connected": processes.memory(nginx, few, 100 if quick else 10_000, processes.unconnected),
         "with a connection": processes.memory(nginx, few, 10 if quick else 200, processes.connected),
@@ -103,8 +103,8 @@ def memory(nginx: Nginx, _: Remote, quick: bool) -> dict[str, Any]:
 PARTS = {part.__name__: part for part in (cpu, throughput, burst, environment, expiry, start, memory)}
 
 
-def rounds(quick: bool) -> int:
-    return 2 if quick else 20
+def rounds(quick: bool, whole: int = 20) -> int:
+    return 1 if quick else whole
 
 
 def count(threads: int) -> str:
