@@ -13,14 +13,14 @@ from servers import Nginx, Remote
 
 DELAY = 0.2  # seconds that a token request takes, of threads that find the token expired
 
-NO_TOKEN, STALE, FRESH = f"{OURS}, no token", f"{OURS}, stale token", f"{OURS}, fresh token"
+STALE, FRESH = f"{OURS}, stale token", f"{OURS}, fresh token"
 SUM = "sum of its parts"
 
 
 def under_threads(remote: Remote, rounds: int, number: int, *, all_of_them: bool) -> list[Figures]:
     """Token requests, requests that the API got without a good token, and seconds of the slowest one.
 
-    Every contender has a dead token; ours also none, a stale and a fresh one.
+    Every contender has a dead token; ours also a stale and a fresh one.
     """
     makers = {name: CONTENDERS[name] for name in (CONTENDERS if all_of_them else [OURS])}
     contenders = {name: contender for name, make in makers.items() if (contender := make(remote.service)).expire}
@@ -49,7 +49,6 @@ def _new_token(contender: Contender, **changes: float) -> None:
 
 
 OF_OURS: dict[str, Callable[[Contender], None]] = {
-    NO_TOKEN: lambda contender: setattr(contender.client, "token", None),
     STALE: lambda contender: _new_token(contender, expires_at=time.time() + 30),
     FRESH: _new_token,
 }

@@ -10,7 +10,7 @@ from dataclasses import replace
 from unittest import mock
 
 import requests
-from contenders import CONTENDERS, NEAREST, OURS, PLAIN, TUNED, Contender, Service
+from contenders import CONTENDERS, NEAREST, OURS, PLAIN, Contender, Service
 from load import Figures, columns, in_turns, threads
 from requests.adapters import HTTPAdapter
 from servers import Nginx
@@ -92,6 +92,6 @@ def environment(nginx: Nginx, rounds: int, sizes: tuple[int, ...]) -> Figures:
         with mock.patch.dict(os.environ, variables, clear=True):
             return one.calls(lambda: contenders[case[0]].get(url), REQUESTS)[1] * 1e6
 
-    cases = {f"{name}, {size:,} variables": (name, size) for size in sizes for name in (OURS, PLAIN, TUNED)}
+    cases = {f"{name}, {size:,} variables": (name, size) for size in sizes for name in (OURS, PLAIN)}
     with threads(1) as one:
         return in_turns(cases, rounds, measure)

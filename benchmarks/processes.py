@@ -43,13 +43,6 @@ session = requests.Session()
 token = session.post(token_url, data=form).json()["access_token"]
 session.get(api_url, headers={"Authorization": f"Bearer {token}"}).raise_for_status()
 """,
-    PARENT: """
-from oauthlib.oauth2 import BackendApplicationClient
-from requests_oauthlib import OAuth2Session
-session = OAuth2Session(client=BackendApplicationClient(form["client_id"]))
-session.fetch_token(token_url, client_secret=form["client_secret"], include_client_id=True)
-session.get(api_url).raise_for_status()
-""",
     HTTPX: """
 import httpx
 client = httpx.Client()
