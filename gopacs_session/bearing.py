@@ -214,7 +214,9 @@ def release(response: Response, *, read: bool) -> None:
 def take_cookies(request: PreparedRequest, response: Response) -> None:
     """Let `request` bear the cookies of an earlier answer, as :class:`requests.auth.HTTPDigestAuth` does."""
     own, jar = request.headers.pop("Cookie", None), request._cookies or RequestsCookieJar()
-    if own != get_cookie_header(jar, request):
+    # In any order: before Python 3.11, a copy of a jar has another.
+    theirs, ours = (sorted(str(header).split("; ")) for header in (own, get_cookie_header(jar, request)))
+    if theirs != ours:
         if own is not None:
             request.headers["Cookie"] = own
         return  # It is the caller's header, which requests leaves alone.
