@@ -9,6 +9,7 @@ import logging
 import math
 import mmap
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import IO, Any
 import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
-from servers import TOKEN, Authority, LateSandbox, chunked, http, raw
+from servers import TOKEN, Answer, Authority, LateSandbox, chunked, http, raw
 from support import Clock, at_once
 
 from gopacs_session import AuthorizationServerError, GopacsAuth, GopacsSession, InvalidClientError, bearing
@@ -411,10 +412,19 @@ def test_an_endless_refusal_is_not_read_to_its_end(sandbox: Sandbox, session: Go
 
 WHY = b'{"why": "revoked"}'
 ZIPPED = gzip.compress(WHY)
+DEFLATED = zlib.compress(WHY)[2:-4]  # without zlib's own head and end, as many servers do
+
+
+def encoded(body: bytes, coding: str) -> Answer:
+    return raw(http(body, f"Content-Encoding: {coding}", f"Content-Length: {len(body)}", status="401 No"))
+
+
 WHOLE = {
     "with a length": raw(http(WHY, status="401 No")),
     "in chunks": chunked([WHY[:1], WHY[1:7], WHY[7:]], status="401 No"),
-    "zipped": raw(http(ZIPPED, "Content-Encoding: gzip", f"Content-Length: {len(ZIPPED)}", status="401 No")),
+    "zipped": encoded(ZIPPED, "gzip"),
+    "deflated": encoded(DEFLATED, "deflate"),
+    "in an unknown coding": encoded(WHY, "nonsense"),
     "zipped in chunks": chunked([ZIPPED[:11], ZIPPED[11:]], "Content-Encoding: gzip", status="401 No"),
     "empty": raw(http(b"", status="401 No")),
 }
