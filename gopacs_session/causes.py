@@ -31,13 +31,13 @@ def forget_locals(error: BaseException, handled: BaseException | None) -> None:
         error: raised by a function that the caller has called.
         handled: what the caller was handling then, which is the caller's to show.
     """
-    cleared: list[BaseException] = [] if handled is None else [handled]
+    seen = {id(handled)}
     waiting: list[BaseException | None] = [error]
     while waiting:
         one = waiting.pop()
-        if one is None or any(one is other for other in cleared):
+        if one is None or id(one) in seen:
             continue
-        cleared.append(one)
+        seen.add(id(one))
         for frame, _ in traceback.walk_tb(one.__traceback__):
             if not frame.f_code.co_flags & SUSPENDABLE:
                 with suppress(RuntimeError):  # It is running: the caller's, and the function that calls this one.
