@@ -31,8 +31,9 @@ log = logging.getLogger("gopacs_session")
 MASK = "Bearer ***"
 LONGEST_REFUSAL = 65536  # bytes
 PATIENCE = 5.0  # seconds for a refusal's body; after that another connection is sooner there
-# The error of a challenge (RFC 6750 section 3), or else a quoted string, in which anything may stand.
-_ERROR = re.compile(r'(?:^|[\s,])error\s*=\s*"?([a-z_]+)"?|"(?:[^"\\]|\\.)*"', re.IGNORECASE)
+# The error of a challenge (RFC 6750 section 3), or else a quoted string, in which anything may stand. One that does not
+# end goes on to the end: looking for its end once more from each quote in it would take minutes.
+_ERROR = re.compile(r'(?:^|[\s,])error\s*=\s*"?([a-z_]+)"?|"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
 
 
 class BearerHeaders(CaseInsensitiveDict[str | bytes]):

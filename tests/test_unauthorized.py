@@ -177,6 +177,7 @@ CHALLENGES = {
     (401, 'Bearer error="invalid_token"'): True,
     (401, 'Bearer error="invalid_token", error_description="no error=insufficient_scope"'): True,
     (401, 'Bearer realm="a \\" error=insufficient_scope"'): True,
+    (401, 'Bearer realm="without end, error=insufficient_scope'): True,
     (401, 'Bearer realm="gopacs", error="insufficient_scope", scope="x"'): False,
     (401, "Bearer Error=INSUFFICIENT_SCOPE"): False,
     (403, 'Bearer error="invalid_token"'): True,
