@@ -17,6 +17,7 @@ from requests.auth import AuthBase
 from . import environment_variables
 from .adapters import SharedContextAdapter
 from .bearing import MASK, BearerHeaders, Mending, hide_token
+from .causes import leaving_no_locals
 from .environments import PRODUCTION, Environment, environment_of, preset_owning
 from .exceptions import InsecureURLError, WrongEnvironmentError
 from .grant import ClientCredentialsGrant, ClientSecret, Scope
@@ -64,6 +65,7 @@ class GopacsAuth(Settings, AuthBase):
         ConfigurationError: an argument is empty, unknown or malformed.
     """
 
+    @leaving_no_locals
     def __init__(
         self,
         client_id: str,

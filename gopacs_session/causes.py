@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Before Python 3.13, clearing the frame of a generator that waits to go on would close it.
 SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -45,6 +51,22 @@ def forget_locals(error: BaseException, handled: BaseException | None) -> None:
         group = getattr(one, "exceptions", ())  # as ExceptionGroup has them
         parts = [part for part in group if isinstance(part, BaseException)] if isinstance(group, tuple) else []
         waiting += [one.__cause__, one.__context__, *parts]
+
+
+def leaving_no_locals(function: Callable[P, R]) -> Callable[P, R]:
+    """Have a function that is given secrets leave none in the frames that its exceptions went through."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> R:
+        handled = sys.exc_info()[1]
+        try:
+            return function(*args, **options)
+        except BaseException as error:
+            del args, options
+            forget_locals(error, handled)
+            raise
+
+    return call
 
 
 def reason(error: BaseException) -> str:

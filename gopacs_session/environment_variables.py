@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
+from .causes import leaving_no_locals
 from .environments import PRESETS, PRODUCTION, Environment, preset
 from .exceptions import ConfigurationError
 
@@ -59,6 +60,7 @@ class Configuration:
     sources: Mapping[str, str]
 
 
+@leaving_no_locals
 def read(environ: Mapping[str, str] | None = None, given: Mapping[str, Any] | None = None) -> Configuration:
     """The id, secret and environment that the variables name.
 

@@ -15,6 +15,7 @@ from . import environment_variables, proxy_variables
 from .adapters import SharedContextAdapter
 from .auth import GopacsAuth
 from .bearing import BearerHeaders, Mending
+from .causes import leaving_no_locals
 from .environments import PRODUCTION, Environment
 from .grant import ClientSecret, Scope
 from .oauth2_session import ClientCredentialsSession
@@ -58,6 +59,7 @@ class GopacsSession(ClientCredentialsSession):
         ConfigurationError: an argument is empty, unknown or malformed.
     """
 
+    @leaving_no_locals
     def __init__(
         self,
         client_id: str,

@@ -587,6 +587,29 @@ def test_a_body_that_breaks_off_leaves_no_token(vault: Sandbox, spoils: Spoils) 
     assert spoils.in_text("".join(variables(spoils.errors[0]))) == []
 
 
+@pytest.mark.parametrize("make", [GopacsSession, GopacsAuth])
+def test_a_failed_construction_leaves_no_secret(
+    spoils: Spoils, monkeypatch: pytest.MonkeyPatch, make: type[GopacsSession | GopacsAuth]
+) -> None:
+    """No frame of an object that could not be made holds the secret that was given for it, in whichever place."""
+    with spoils.failing(ConfigurationError):
+        make("client", SECRET, "no environment")
+    with spoils.failing(ConfigurationError):
+        make("client", SECRET, scope=1)  # type: ignore[arg-type]
+    with spoils.failing(ConfigurationError):
+        make("acceptance", "client", SECRET)
+    monkeypatch.setenv("GOPACS_CLIENT_ID", "client")
+    monkeypatch.setenv("GOPACS_CLIENT_SECRET", SECRET)
+    monkeypatch.setenv("GOPACS_ENVIRONMENT", "no environment")
+    with spoils.failing(ConfigurationError):
+        make.from_env()
+    monkeypatch.delenv("GOPACS_ENVIRONMENT")
+    with spoils.failing(ConfigurationError):
+        make.from_env(leeway=-1)
+    for error in spoils.errors:
+        assert spoils.in_text("".join(variables(error))) == []
+
+
 LOST: list[Callable[[Any], object]] = [
     lambda lost: GopacsSession("acceptance", "client", lost),
     lambda lost: GopacsSession("client", [lost]),  # type: ignore[arg-type]  # as all that follow are
