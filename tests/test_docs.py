@@ -3,8 +3,8 @@
 Each page is read from top to bottom by a reader who has an account in acceptance: its name is ``my-api-client``, its
 secret ``its-secret``. In truth a proxy leads every host of GOPACS to a sandbox.
 
-- ``python`` blocks of a page share their variables. Those with tests are run by pytest, and those with a ``__main__``
-  as a program of their own.
+- ``python`` blocks of a page share their variables. Those with tests are files of one run of pytest, and those with a
+  ``__main__`` are programs of their own.
 - ``sh`` blocks run in a shell.
 - An ``output`` block is what the block before it prints.
 - A block that cannot run says why, in a comment before it: ``<!-- not run: reason -->``.
@@ -152,8 +152,13 @@ class Reader:
             elif block.language == "output":
                 assert printed is not None, f"{block} follows nothing that was run"
                 assert settled(printed) == settled(block.text), str(block)
+            elif block.language == "python" and re.search(r"^def test_", block.text, re.MULTILINE):
+                printed = None
+                file(block, block.text)
             elif block.language == "python" or (block.language == "sh" and page != README):
                 printed = self._run(block)
+        if list(Path().glob("test_*.py")):
+            self._output(PYTEST, page)
 
     def close(self) -> None:
         for value in self._variables.values():
@@ -164,10 +169,8 @@ class Reader:
         code = block.text.replace(PORT_ON_PAGES, f"localhost:{self._port}")
         if block.language == "sh":
             printed = self._shell(block, code)
-        elif re.search(r"^def test_", code, re.MULTILINE):
-            printed = self._process(PYTEST, block, code)
         elif "__main__" in code:
-            printed = self._process([sys.executable], block, code)
+            printed = self._output([sys.executable, file(block, code)], block)
         else:
             printed = self._here(block, code)
         return printed.replace(f"localhost:{self._port}", PORT_ON_PAGES)
@@ -179,11 +182,6 @@ class Reader:
             exec(program, self._variables)  # noqa: S102
         return output.getvalue()
 
-    def _process(self, command: list[str], block: Block, code: str) -> str:
-        file = Path(f"test_page_{block.line}.py")
-        file.write_text(code, encoding="utf-8")
-        return self._output([*command, str(file)], block)
-
     def _shell(self, block: Block, code: str) -> str:
         shell = shutil.which("sh")
         if shell is None or ("curl " in code and shutil.which("curl") is None):
@@ -192,10 +190,17 @@ class Reader:
         return self._output([shell, "-euc", code], block)
 
     @staticmethod
-    def _output(command: list[str], block: Block) -> str:
+    def _output(command: list[str], source: Block | Path) -> str:
         process = subprocess.run(command, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=60)
-        assert process.returncode == 0, f"{block}\n{process.stdout}\n{process.stderr}"
+        assert process.returncode == 0, f"{source}\n{process.stdout}\n{process.stderr}"
         return process.stdout
+
+
+def file(block: Block, code: str) -> str:
+    """The name of a file that holds the code of a block."""
+    name = f"{'program' if '__main__' in code else 'test'}_line_{block.line + 1}.py"
+    Path(name).write_text(code, encoding="utf-8")
+    return name
 
 
 def settled(text: str) -> str:
@@ -246,10 +251,12 @@ def port_of(sandbox: Sandbox) -> int:
 @pytest.fixture
 def quiet() -> Iterator[None]:
     """What a page does to the log ends with it."""
-    log = logging.getLogger("gopacs_session")
-    level = log.level
+    root, logs = logging.getLogger(), [logging.getLogger(name) for name in ("gopacs_session", "urllib3")]
+    levels, handlers = [log.level for log in logs], root.handlers[:]
     yield
-    log.setLevel(level)
+    root.handlers[:] = handlers
+    for log, level in zip(logs, levels, strict=True):
+        log.setLevel(level)
 
 
 @pytest.mark.usefixtures("quiet")
@@ -274,9 +281,9 @@ def test_the_examples_of_a_page(page: Path, gopacs: Sandbox, monkeypatch: pytest
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_says_what_it_is(page: Path) -> None:
-    """Each block is Python, shell, output or plain text, or a directive of Sphinx."""
+    """Each block is Python, shell, output, a file or plain text, or a directive of Sphinx."""
     for block in blocks(page):
-        assert re.fullmatch(r"python|sh|output|text|\{\w.*", block.language), str(block)
+        assert re.fullmatch(r"python|sh|powershell|output|docker|yaml|text|\{\w.*", block.language), str(block)
 
 
 # -- nothing is missing ----------------------------------------------------------------------------------------------
