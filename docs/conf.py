@@ -13,7 +13,7 @@ author = "gopacs_session contributors"
 release = version = gopacs_session.__version__
 language = "en-GB"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -33,6 +33,7 @@ html_theme = "furo"
 html_title = f"gopacs_session {release}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+copybutton_selector = "div:not(.highlight-output) > div.highlight > pre"  # not what a program prints
 html_copy_source = html_show_copyright = html_show_sphinx = False
 
 nitpicky = True
@@ -54,7 +55,9 @@ ELSEWHERE = {
     "requests.models.Request": f"{REQUESTS}requests.Request",
     "requests.models.Response": f"{REQUESTS}requests.Response",
     "requests.sessions.Session": f"{REQUESTS}requests.Session",
+    "os.PathLike": f"{PYTHON}os.html#os.PathLike",
     "oauthlib.oauth2.InsecureTransportError": f"{OAUTHLIB}oauth2.html",
+    "oauthlib.oauth2.rfc6749.errors.InsecureTransportError": f"{OAUTHLIB}oauth2.html",
 }
 
 
