@@ -46,7 +46,8 @@ class GopacsAuth(Settings, AuthBase):
 
     ::
 
-        requests.get("https://api.gopacs-services.eu/…", auth=GopacsAuth("my-client", "its-secret"))
+        auth = GopacsAuth("my-client", "its-secret")
+        requests.get("https://api.gopacs-services.eu/…", auth=auth)
 
     One object serves any number of threads and sessions with one token, which it obtains and renews through connections
     of its own. A request that is refused with it is sent once more with another, by the adapter that sent it. Requests
