@@ -46,6 +46,7 @@ TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
 PACKAGE = Path(gopacs_session.__file__).parent
 README = TOP / "README.md"  # whose commands .ci/run runs
+CONTRIBUTING = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PAGES = [README, *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
 # Its examples are pieces of tests/neighbours, which need the packages that the page is about.
 TESTED_ELSEWHERE = {DOCS / "neighbours.md"}
@@ -378,6 +379,22 @@ def test_every_log_message_is_documented() -> None:
     for level, message in re.findall(r"\blog\.(\w+)\(\s*\"([^\"]+)\"", sources()):
         words = ".*".join(re.escape(part) for part in re.split(r"%\.?\d*[sdf]", message))
         assert re.search(rf"^\| {level.upper()} \| `.*{words.strip()}.*`", page, re.MULTILINE), message
+
+
+def test_every_file_is_on_the_map() -> None:
+    """CONTRIBUTING says of each file of the package what it is for."""
+    on_the_map = re.findall(r"`(\w+)\.py`", CONTRIBUTING.partition("answers one question")[2])
+    assert sorted(path.stem for path in PACKAGE.glob("*.py")) == sorted(on_the_map)
+
+
+def test_imports_go_down_the_map() -> None:
+    """A file of the map's table imports only from those below it."""
+    rows = re.findall(r"^\| (`\w+\.py`.*?) \|", CONTRIBUTING, re.MULTILINE)
+    levels = {name: level for level, row in enumerate(rows) for name in re.findall(r"`(\w+)\.py`", row)}
+    for name, level in levels.items():
+        code = (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
+        for imported in re.findall(r"^from \.(\w+) import|^from \. import (\w+)", code, re.MULTILINE):
+            assert levels["".join(imported)] > level, name
 
 
 def sources() -> str:
