@@ -119,7 +119,8 @@ class GopacsAuth(Settings, AuthBase):
             token = self.get_token()
             request.headers = BearerHeaders({"Authorization": "", **request.headers}, Authorization=token.authorization)
             if request.headers.get("Accept") == "*/*":
-                request.headers["Accept"] = "application/json"  # GOPACS's manual asks for it.
+                # Asked for by GOPACS's manual "OAuth2 Client credentials for API Clients".
+                request.headers["Accept"] = "application/json"
             # In front of the user's hooks, which see the final answer only.
             mending = Mending(self, self._tokens, self._session, token, f"{request.method} {url}")
             request.hooks["response"].insert(0, mending)
@@ -139,14 +140,14 @@ class GopacsAuth(Settings, AuthBase):
         try:
             return self._tokens.current(refused)
         except TokenExpiredError:
-            pass  # An error of the renewal is not to come "during the handling of" this one.
+            pass  # Renewed below, so that an error there is not raised "during handling of" this one.
         return self._tokens.renew(refused)
 
     def follow_redirect(self, request: PreparedRequest, response: Response) -> bool:
         """Let a redirected request keep the token within the environment, or lose it for good; False if it had none.
 
-        It is the token at hand: were another one asked for, an error of the token endpoint would hide the answer to the
-        request before, which may have been executed.
+        It is the current token: asking for another could raise an error, which would hide the answer to the request
+        before. That one may have been executed.
         """
         mending = Mending.of(request)
         if mending is None or mending.auth is not self:

@@ -75,7 +75,7 @@ class Mending:
 
     @classmethod
     def of(cls, request: PreparedRequest) -> Mending | None:
-        """That of a request, if it bore a token at its start."""
+        """That of a request which bore a token when it was first sent."""
         return next((hook for hook in request.hooks.get("response", ()) if isinstance(hook, cls)), None)
 
     def __call__(self, response: Response, **send_options: Any) -> Response:
@@ -121,7 +121,7 @@ class Mending:
         """Put another token on a request that bore one, and mend a refusal of this one."""
         request.headers = BearerHeaders({"Authorization": "", **request.headers}, Authorization=token.authorization)
         others = [hook for hook in request.hooks["response"] if not isinstance(hook, Mending)]
-        # Anew, since copies of a request share their hooks.
+        # A new dict, since copies of a request share theirs.
         request.hooks = {**request.hooks, "response": [replace(self, token=token), *others]}
 
     def __repr__(self) -> str:
@@ -131,7 +131,7 @@ class Mending:
         return self  # A copy of the request is to be mended, too.
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Hooks hang on each response: one that is pickled must not take the session and its secret along.
+        # A response refers to its hooks, and when it is pickled the session and its secret must not go along.
         return partial, (as_it_came,)
 
 
@@ -170,7 +170,7 @@ def not_mended(response: Response, why: str) -> Response:
 
 
 def is_refusal(response: Response) -> bool:
-    """Whether an API refused the token, and may accept another: gateways say so by 403, too."""
+    """Whether an API refused the token, and may accept another; some gateways say so with a 403."""
     errors = {error.lower() for error in _ERROR.findall(response.headers.get("WWW-Authenticate", ""))}
     if response.status_code == 401:
         return "insufficient_scope" not in errors
@@ -201,12 +201,12 @@ def _is_bytes_like(body: object) -> bool:
 
 
 def release(response: Response, *, read: bool) -> None:
-    """Give the connection back to its pool; `read` the body first, as much as a refusal may sensibly have."""
+    """Give the connection back to its pool; `read` the body first, up to a limit."""
     if read:
         try:
             response._content, response._content_consumed = read_within(response, PATIENCE, LONGEST_REFUSAL)
         except (requests.RequestException, urllib3.exceptions.HTTPError, RuntimeError, ValueError):
-            response._content = b""  # Whatever is wrong with it, another answer is to come.
+            response._content = b""  # A broken body does not matter: another answer follows.
     if response.raw is not None:
         response.close()
     response._content_consumed = True

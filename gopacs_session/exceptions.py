@@ -11,7 +11,7 @@
         └─ AuthorizationServerError
 
 A message says what failed, in which environment, and what to do. It never holds a secret, a token, or the body of an
-answer; neither does anything that hangs on the exception.
+answer; nor does any attribute or cause of the exception.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def forget_connections(session: requests.Session) -> None:
     """Let `session` share no connection and no lock with the parent process."""
     if hasattr(session, "cookies") and hasattr(session.cookies, "_cookies_lock"):  # A user may set another jar.
         session.cookies._cookies_lock = threading.RLock()
-    for adapter in getattr(session, "adapters", {}).values():  # It may have been forked in its making.
+    for adapter in getattr(session, "adapters", {}).values():  # The fork may have come while it was being made.
         if isinstance(adapter, HTTPAdapter):
             for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
                 # New pools by the manager's own settings; clear() would take locks that the parent's threads held.

@@ -101,7 +101,7 @@ class ClientCredentialsGrant:
             clock.sleep(pause)
 
     def _try(self) -> tuple[dict[str, Any] | TokenRequestError, bool]:
-        """One try, and whether another may do better. An error is returned, not raised: the form would hang on it."""
+        """One try, and whether another may do better. An error is returned: if raised, it would refer to the form."""
         secret = self.client_secret if isinstance(self.client_secret, str) else self._ask(self.client_secret)
         secret = secret.removesuffix("\n").removesuffix("\r")  # as files end
         started = perf_counter()

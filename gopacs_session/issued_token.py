@@ -19,7 +19,7 @@ SHORTEST_LIFE = 1.0
 class IssuedToken:
     """A token answer in a client of oauthlib's, and how long it is good for.
 
-    Two clocks tell that: the monotonic one stands still while a machine is suspended, and the wall clock can be set
+    Two clocks decide that: the monotonic one stands still while a machine is suspended, and the wall clock can be set
     back.
 
     Args:
@@ -37,11 +37,11 @@ class IssuedToken:
         answer = {**answer, "expires_in": life, "expires_at": self.expires_at}
         self.client = BackendApplicationClient(client_id, token=answer)
         self.authorization = f"Bearer {answer['access_token']}"
-        self.came_of_a_refusal = False  # and none of the replays that bore it has been accepted since
+        self.came_of_a_refusal = False  # and no replay with it has been accepted yet
 
     @classmethod
     def stored(cls, client_id: str, answer: Mapping[str, Any], leeway: float) -> IssuedToken:
-        """The token of an answer that was kept somewhere; its ``expires_at`` tells how much of its life is left."""
+        """The token of a stored answer; its ``expires_at`` says how much of its life is left."""
         if answer.get("expires_at") is None:
             return cls(client_id, answer, leeway)
         expires_at = seconds(answer["expires_at"])
@@ -65,7 +65,7 @@ def as_authorization(token: str) -> str:
 
 
 def lifetime(expires_in: object) -> float:
-    """Seconds that a token lives (RFC 6749 section 5.1); 60 if the server tells nothing that makes sense."""
+    """Seconds that a token lives (RFC 6749 section 5.1); 60 if the server gives none that makes sense."""
     life = seconds(expires_in) if isinstance(expires_in, str) else expires_in
     if isinstance(life, bool) or not isinstance(life, (int, float)) or not 0 < life <= LONGEST_LIFE:
         return DEFAULT_LIFE

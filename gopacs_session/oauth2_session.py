@@ -78,7 +78,7 @@ class ClientCredentialsSession(OAuth2Session):
 
     @property
     def _client(self) -> BackendApplicationClient:
-        """Where the parent has its token, too: oauthlib's client, a new one for each."""
+        """oauthlib's client, where the parent keeps its token; a new one for each token."""
         return self._token_auth.client
 
     @property
@@ -95,7 +95,7 @@ class ClientCredentialsSession(OAuth2Session):
         self.token = {}
 
     def fetch_token(self, *, refused: str | None = None) -> dict[str, Any]:
-        """As :meth:`GopacsAuth.fetch_token`; what the parent's is told each time, the session knows."""
+        """As :meth:`GopacsAuth.fetch_token`; it needs none of the parent's arguments."""
         return self._token_auth.fetch_token(refused=refused)
 
     refresh_token = fetch_token  # There are no refresh tokens (RFC 6749 section 4.4.3).

@@ -1,4 +1,4 @@
-"""One renewal at a time, whatever interrupts the thread that runs it; what became of it, and who is told."""
+"""One renewal at a time, whatever interrupts the thread that runs it; what came of it, and the token_updater."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Renewal:
     gate: threading.Lock = field(default_factory=threading.Lock)
 
     def wait(self, patience: float) -> bool:
-        """Whether it ended within so many seconds."""
+        """Whether it ended within `patience` seconds."""
         while self.lock.locked() and patience > 0:
-            # In slices: another one who waits here may have been interrupted with the gate in his hand.
+            # In slices: another thread may have been interrupted here while it held the gate.
             if self.gate.acquire(timeout=min(patience, 1.0)):
                 self.gate.release()
             patience -= 1.0
@@ -58,7 +58,7 @@ class Renewals:
         telling = getattr(self._here, "telling", None)
         if telling is not None and telling.locked():
             raise TokenRequestError("No access token: token_updater asked for another one.")
-        if sys.is_finalizing():  # Other threads stand still for good, and one may hold the lock.
+        if sys.is_finalizing():  # Other threads no longer run, and one may hold the lock.
             self._lock = threading.RLock()
         with self._lock:
             latest = self._latest
@@ -72,7 +72,7 @@ class Renewals:
             return latest
 
     def tell(self, updater: Updater, token: IssuedToken) -> None:
-        """Have the user's token_updater store a new token; the token is good, whatever comes of that."""
+        """Have the user's token_updater store a new token; the token is used whether that works or not."""
         self._here.telling = telling = threading.Lock()
         with telling:  # As a renewal's lock.
             try:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from requests.cookies import RequestsCookieJar
     from typing_extensions import Self
 
-logging.getLogger("gopacs_session").addHandler(logging.NullHandler())  # As requests does: who wants the log says so.
+logging.getLogger("gopacs_session").addHandler(logging.NullHandler())  # As in requests: silent until logging is configured.
 
 
 def plain(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -132,7 +132,7 @@ class GopacsSession(ClientCredentialsSession):
         """
         if withhold_token and not (auth or self.auth):
             auth = plain
-        # Past the parent's request: it sends without a token when it has none, and logs the one it has.
+        # Not the parent's request: it sends without a token when it has none, and logs the one it has.
         return super(OAuth2Session, self).request(
             method, url, params=params, data=data, headers=headers, cookies=cookies, files=files, auth=auth,
             timeout=timeout, allow_redirects=allow_redirects, proxies=proxies, hooks=hooks, stream=stream,
@@ -149,7 +149,7 @@ class GopacsSession(ClientCredentialsSession):
         prepared = super().prepare_request(request)
         if ours and not isinstance(prepared.headers, BearerHeaders):
             # What requests does where no auth is given: netrc's credentials, by the caller's URL, or those in the URL.
-            netrc_auth = requests.sessions.get_netrc_auth  # type: ignore[attr-defined]  # By the name that people replace.
+            netrc_auth = requests.sessions.get_netrc_auth  # type: ignore[attr-defined]  # Looked up now: people patch it.
             prepared.prepare_auth(netrc_auth(request.url or "") if self.trust_env else None)
         return prepared
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 from . import clock
 from .exceptions import AuthorizationServerError, InvalidClientError, TokenRequestError
 
-DEEPEST = 20  # levels of JSON: a session is pickled and copied with its token, and these give up sooner than JSON
+DEEPEST = 20  # levels of JSON: a session is pickled and copied with its token, and these fail at fewer levels than json
 LONGEST_LIFE = 366 * 24 * 3600.0
 
 
@@ -72,7 +72,7 @@ def quotable(text: object, secret: str) -> str | None:
 
 
 def _forms(secret: str) -> list[str]:
-    """What software makes of a secret in passing: in a form, in HTML, in JSON, in a repr, in bytes read as Latin-1."""
+    """How software may have rewritten a secret: in a form, in HTML, in JSON, in a repr, in bytes read as Latin-1."""
     octets = secret.encode()
     quoted = [quote(secret), quote(secret, safe=""), quote_plus(secret)]
     escaped, marks = escape(secret, quote=False), product(("'", "&#39;", "&#x27;", "&apos;"), ('"', "&quot;", "&#34;"))

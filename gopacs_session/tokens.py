@@ -24,14 +24,14 @@ from .token_response import bears_token
 log = logging.getLogger("gopacs_session")
 
 PAUSE_AFTER_FAILURE = 5.0  # seconds
-HEAD_START = 0.005  # A new thread takes the interpreter; the request that found the token stale is to be sent first.
+HEAD_START = 0.005  # Else the new thread would take the interpreter from the request that started it.
 YOUNG = 5.0  # seconds
 
 
 class CurrentToken:
     """Hands out one token to many threads, and lets one of them renew it for all.
 
-    Reading or replacing `_token` is one step, with the interpreter's lock or without: no thread sees half a token.
+    Reading or replacing `_token` is atomic, with the interpreter's lock or without: no thread sees half a token.
 
     Args:
         grant: asks for tokens.
@@ -99,13 +99,13 @@ class CurrentToken:
         self._token = IssuedToken.stored(self.grant.client_id, answer, self.leeway) if answer else None
 
     def current(self, refused: IssuedToken | None = None) -> IssuedToken:
-        """The current token. If it is stale, a renewal starts behind the caller's back.
+        """The current token. If it is stale, a renewal starts in the background.
 
         Args:
             refused: one that an API has refused.
 
         Raises:
-            oauthlib.oauth2.TokenExpiredError: there is no token, its time is over, or it is the refused one.
+            oauthlib.oauth2.TokenExpiredError: there is no token, it has expired, or it is the refused one.
         """
         token = self._token
         if token is None or token in (refused, self._refused):
@@ -121,7 +121,7 @@ class CurrentToken:
     def renew(
         self, refused: IssuedToken | None = None, *, replacing: IssuedToken | None = None, insist: bool = False
     ) -> IssuedToken:
-        """The next token. One thread asks for it; those who wait meanwhile share it, or its error.
+        """The next token. One thread asks for it; those that wait share it, or its error.
 
         Args:
             refused: one that an API has refused.
@@ -151,7 +151,7 @@ class CurrentToken:
         self._refused = token
 
     def is_renewed_in_vain(self, refused: IssuedToken) -> bool:
-        """Whether it would be vain to renew the token, since it is itself the young answer to a refusal.
+        """Whether another renewal would not help: the token is new, and was itself fetched because of a refusal.
 
         An API whose clock is behind refuses each token for a moment, and one may refuse them all.
         """
@@ -187,7 +187,7 @@ class CurrentToken:
         return token
 
     def _renew_behind(self, token: IssuedToken) -> None:
-        """Renew in a thread of its own; only the log hears of a failure, since the token is still usable."""
+        """Renew in a thread of its own; a failure is only logged, since the token is still usable."""
         # Thread.start waits for ever at the interpreter's end (CPython before 3.12).
         if sys.is_finalizing():
             return

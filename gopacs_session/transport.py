@@ -86,7 +86,7 @@ def from_a_signal_handler(error: Exception, elapsed: float, timeout: Timeout) ->
 
 
 def _read_whole(response: requests.Response, seconds: float, **_: Any) -> requests.Response:
-    """Stand in for an answer: with its status and body, and no header that anybody would act on."""
+    """Replace an answer by its status and body, without any header that somebody would act on."""
     with response:
         body, _complete = read_within(response, seconds, LONGEST_ANSWER)
     answer = requests.Response()
@@ -112,7 +112,7 @@ def read_within(response: requests.Response, seconds: float, limit: int) -> tupl
     if isinstance(response._content, bytes):
         return response._content[:limit], len(response._content) <= limit
     raw, deadline, wire = response.raw, perf_counter() + seconds, bytearray()
-    # read1 returns what has come; read would wait for all of CHUNK, with a timeout for each byte.
+    # read1 returns what has arrived; read would wait for all of CHUNK, with a timeout for each byte.
     read = partial(raw.read1, decode_content=False) if isinstance(raw, urllib3.HTTPResponse) else raw.read
     while len(wire) <= limit and (part := read(CHUNK)):
         wire += part
