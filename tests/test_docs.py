@@ -66,7 +66,7 @@ VARYING = (  # from one run, or one machine, to the next
     (r"trustme v[\d.]+, until [\d-]+ \(\d+ days\)", "trustme"),
     (r"TLSv1\.\d", "TLS"),
     (r"python-requests/[\d.]+", "requests"),
-    (r"gzip, deflate[^\"]*", "gzip"),
+    (r"gzip, deflate[^\"']*", "gzip"),
 )
 
 
