@@ -13,7 +13,12 @@ author = "gopacs_session contributors"
 release = version = gopacs_session.__version__
 language = "en-GB"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+]
 exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -24,7 +29,8 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
-napoleon_custom_sections = [("Attributes", "params_style")]  # a list, not a block for each
+# A list, not a block for each.
+napoleon_custom_sections = [("Attributes", "params_style")]
 python_maximum_signature_line_length = 100
 toc_object_entries_show_parents = "hide"
 add_module_names = False
@@ -33,7 +39,8 @@ html_theme = "furo"
 html_title = f"gopacs_session {release}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
-copybutton_selector = "div:not(.highlight-output) > div.highlight > pre"  # not what a program prints
+# Not on what a program prints.
+copybutton_selector = "div:not(.highlight-output) > div.highlight > pre"
 html_copy_source = html_show_copyright = html_show_sphinx = False
 
 nitpicky = True

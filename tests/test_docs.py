@@ -52,6 +52,7 @@ PAGES = [README, *sorted(path for path in DOCS.rglob("*.md") if "_build" not in 
 TESTED_ELSEWHERE = {DOCS / "neighbours.md"}
 # A reader of this page has started a sandbox, at this port, and evaluated what --export printed.
 ON_THE_SANDBOX = {DOCS / "tutorial" / "sandbox.md"}
+WIDTH = 88  # characters of code beside the table of contents, in a window of 1280 pixels
 PORT_ON_PAGES = "localhost:8443"
 PYTEST = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider"]
 
@@ -282,9 +283,11 @@ def test_the_examples_of_a_page(page: Path, gopacs: Sandbox, monkeypatch: pytest
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_says_what_it_is(page: Path) -> None:
-    """Each block is Python, shell, output, a file or plain text, or a directive of Sphinx."""
+    """Each block is Python, shell, output, a file or plain text, or a directive of Sphinx; and no wider than a page."""
     for block in blocks(page):
         assert re.fullmatch(r"python|sh|powershell|output|docker|yaml|text|\{\w.*", block.language), str(block)
+        if page not in TESTED_ELSEWHERE | {README} and block.language in ("python", "sh", "powershell", "text"):
+            assert max(map(len, block.text.splitlines())) <= WIDTH, str(block)
 
 
 # -- nothing is missing ----------------------------------------------------------------------------------------------

@@ -22,7 +22,14 @@ ARROW = (
 )
 
 
-def svg(name: str, width: int, height: int, title: str, description: str, parts: Iterable[str]) -> str:
+def svg(
+    name: str,
+    width: int,
+    height: int,
+    title: str,
+    description: str,
+    parts: Iterable[str],
+) -> str:
     """The text of a file. `svg:root` is a picture that stands alone; within a page, the page chooses the colour."""
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
@@ -72,7 +79,10 @@ def token_life() -> str:
     requests = (
         (fresh, "A request goes out\nwith this token."),
         (stale, "A request goes out with\nthis token; one renewal\nstarts behind it."),
-        (unusable, "A request waits for the\none renewal, and goes out\nwith the new token."),
+        (
+            unusable,
+            "A request waits for the\none renewal, and goes out\nwith the new token.",
+        ),
     )
     marks = (
         (fresh, "0 s\nissued"),
@@ -82,11 +92,20 @@ def token_life() -> str:
     )
     parts = ["<defs>", STALE, ARROW.format("life"), "</defs>"]
     for start, end, name, fill in phases:
-        parts += [box(start, top, end - start, bottom - top, fill), bold((start + end) / 2, top - 14, name, "middle")]
+        parts += [
+            box(start, top, end - start, bottom - top, fill),
+            bold((start + end) / 2, top - 14, name, "middle"),
+        ]
     parts += [text(start, 222, words) for start, words in requests]
     for x, words in marks:
-        parts += [line(x, bottom, x, bottom + 12), text(x, bottom + 30, words, "start" if x == fresh else "middle")]
-    parts += [line(20, bottom, 775, bottom, ' marker-end="url(#life-head)"'), text(780, bottom + 5, "time")]
+        parts += [
+            line(x, bottom, x, bottom + 12),
+            text(x, bottom + 30, words, "start" if x == fresh else "middle"),
+        ]
+    parts += [
+        line(20, bottom, 775, bottom, ' marker-end="url(#life-head)"'),
+        text(780, bottom + 5, "time"),
+    ]
     parts += [line(690, top, 690, bottom, DASHED)]
     description = (
         "A bar from left to right, not to scale, for a token that lives 300 seconds. From 0 to 240 seconds it is "
@@ -100,7 +119,12 @@ def token_life() -> str:
 def replay() -> str:
     """The sequence of a 401 that is mended."""
     columns = {"program": 80, "session": 300, "api": 520, "server": 740}
-    names = {"program": "your program", "session": "GopacsSession", "api": "API", "server": "authorization\nserver"}
+    names = {
+        "program": "your program",
+        "session": "GopacsSession",
+        "api": "API",
+        "server": "authorization\nserver",
+    }
     steps = (
         ("program", "session", "post(url, data)"),
         ("session", "api", "POST, token 1"),
@@ -139,8 +163,13 @@ def replay() -> str:
     return svg("replay", 825, height, "A 401 that is mended", description, parts)
 
 
-PICTURES: dict[str, Callable[[], str]] = {"token-life.svg": token_life, "replay.svg": replay}
+PICTURES: dict[str, Callable[[], str]] = {
+    "token-life.svg": token_life,
+    "replay.svg": replay,
+}
 
 if __name__ == "__main__":
     for file, draw in PICTURES.items():
-        (Path(__file__).parent / file).write_text(draw(), encoding="utf-8", newline="\n")
+        (Path(__file__).parent / file).write_text(
+            draw(), encoding="utf-8", newline="\n"
+        )
