@@ -49,7 +49,7 @@ README = TOP / "README.md"  # whose commands .ci/run runs
 CONTRIBUTING = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PAGES = [README, *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
 # Its examples are pieces of tests/neighbours, which need the packages that the page is about.
-TESTED_ELSEWHERE = {DOCS / "neighbours.md"}
+TESTED_ELSEWHERE = {DOCS / "reference" / "neighbours.md"}
 # A reader of this page has started a sandbox, at this port, and evaluated what --export printed.
 ON_THE_SANDBOX = {DOCS / "tutorial" / "sandbox.md"}
 WIDTH = 88  # characters of code beside the table of contents, in a window of 1280 pixels
