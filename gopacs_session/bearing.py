@@ -98,7 +98,7 @@ class Mending:
         redirected = f"{request.method} {request.url}" != self.origin
         if self.tokens.is_renewed_in_vain(self.token):
             return not_mended(refusal, "its token is new, and came of another refusal.")
-        # Before the renewal: requests-mock takes its adapter back after any nested send.
+        # Before the renewal: requests-mock restores its adapter after any nested send.
         known = getattr(refusal, "connection", None)  # Some adapters leave it out.
         adapter = known if self.session is None else self.session.get_adapter(str(request.url))
         if adapter is None or not rewind(request):

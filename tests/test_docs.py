@@ -400,6 +400,13 @@ def test_imports_go_down_the_map() -> None:
             assert levels["".join(imported)] > level, name
 
 
+def test_every_reason_of_a_refusal_is_explained() -> None:
+    """The page about 401 and 403 has a row for each reason that the log gives for a refusal that stands."""
+    page = (DOCS / "how-to" / "refusals.md").read_text(encoding="utf-8")
+    for reason in re.findall(r"not_mended\(\w+, \"(.+)\.\"\)", sources()):
+        assert f"| `{reason}` |" in page
+
+
 def sources() -> str:
     return "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
 
