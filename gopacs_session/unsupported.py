@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 class UnsupportedAttribute(AttributeError, NotImplementedError):
-    """To hasattr and getattr it is not there."""
+    """So that hasattr is false, and getattr returns its default."""
 
 
 class Unsupported:
