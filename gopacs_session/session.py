@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from requests.cookies import RequestsCookieJar
     from typing_extensions import Self
 
-logging.getLogger("gopacs_session").addHandler(logging.NullHandler())  # As in requests: silent until logging is configured.
+logging.getLogger("gopacs_session").addHandler(logging.NullHandler())  # As in requests: silent by default.
 
 
 def plain(request: requests.PreparedRequest) -> requests.PreparedRequest:
