@@ -22,7 +22,7 @@ import report
 from servers import Nginx, Remote, running
 from table import of_any
 
-PAGE = Path("docs/benchmarks")
+PAGE = Path("docs/explanation/benchmarks")
 LIBRARIES = (
     "requests", "urllib3", "requests-oauthlib", "oauthlib", "httpx", "authlib", "requests-oauth2client",
     "requests-auth", "google-auth", "databricks-sdk", "shapeshifter-uftp",
