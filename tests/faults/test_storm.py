@@ -35,7 +35,7 @@ from .schedule import FAULTS, Stage
 from .storm import THREADS, Ledger, Storm
 
 TOKEN_ERRORS = TokenRequestError, AuthorizationServerError, InvalidClientError
-LIFE = 4.0  # seconds that a token lives
+LIFE = 8.0  # seconds that a token lives, the second half of them stale
 
 
 def threads_and_descriptors() -> tuple[set[str], int]:
