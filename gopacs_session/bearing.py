@@ -30,7 +30,7 @@ log = logging.getLogger("gopacs_session")
 
 MASK = "Bearer ***"
 LONGEST_REFUSAL = 65536  # bytes
-PATIENCE = 5.0  # seconds for a refusal's body; after that another connection is sooner there
+PATIENCE = 5.0  # seconds for the body of a refusal; by then a new connection is faster
 # The error of a challenge (RFC 6750 section 3), or else a quoted string, in which anything may stand. One that does not
 # end goes on to the end: looking for its end once more from each quote in it would take minutes.
 _ERROR = re.compile(r'(?:^|[\s,])error\s*=\s*"?([a-z_]+)"?|"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
