@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import weakref
+from contextlib import suppress
 from typing import Protocol
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import PoolManager
 
 
 class Watched(Protocol):
@@ -30,9 +33,19 @@ def forget_connections(session: requests.Session) -> None:
         session.cookies._cookies_lock = threading.RLock()
     for adapter in getattr(session, "adapters", {}).values():  # The fork may have come while it was being made.
         if isinstance(adapter, HTTPAdapter):
-            for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
-                # New pools by the manager's own settings; clear() would take locks that the parent's threads held.
-                manager.pools = type(manager.pools)(adapter._pool_connections)
+            with suppress(AttributeError):  # A subclass that sends by other means may have nothing of this.
+                for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
+                    _empty(manager, adapter._pool_connections)
+
+
+def _empty(manager: PoolManager, size: int) -> None:
+    """Give it new pools by its own settings; clear() would take locks that the parent's threads held."""
+    for pool in getattr(manager.pools, "_container", {}).values():
+        connections = getattr(pool, "pool", None)
+        if isinstance(connections, queue.Queue):
+            # urllib3 empties it when the pool is freed, or at exit, and takes its lock for that.
+            connections.__init__(connections.maxsize)  # type: ignore[misc]
+    manager.pools = type(manager.pools)(size)
 
 
 def _after_fork() -> None:

@@ -24,6 +24,7 @@ CONNECTION_ERRORS = (
     requests.exceptions.RetryError,
     urllib3.exceptions.HTTPError,
 )
+NETWORKS_OWN = (BrokenPipeError, ConnectionAbortedError, ConnectionRefusedError, ConnectionResetError)
 LONGEST_ANSWER = 1 << 20  # bytes
 CHUNK = 16384  # bytes
 # Before 2.6, urllib3 decodes all that it has read: of gzip that becomes 1000 times as much, of others any amount.
@@ -71,8 +72,9 @@ class TokenTransport:
 def from_a_signal_handler(error: Exception, elapsed: float, timeout: Timeout) -> BaseException | None:
     """What a signal handler raised, if `error` wraps that.
 
-    The usual deadline is a handler that raises TimeoutError or ConnectionError, and urllib3 takes these for the
-    network's. But those of the system carry an errno, and a socket's timeout does not come before its time.
+    The usual deadline is a handler that raises TimeoutError or ConnectionError, or a class of its own below these, and
+    urllib3 takes them for the network's. But a socket's timeout does not come before its time, and the network breaks
+    connections by classes below ConnectionError.
 
     Args:
         elapsed: seconds after which `error` came.
@@ -82,7 +84,7 @@ def from_a_signal_handler(error: Exception, elapsed: float, timeout: Timeout) ->
     early = elapsed < 0.9 * min(connect_and_read(timeout))
     if isinstance(cause, TimeoutError) and cause.errno is None and early:
         return cause
-    return cause if type(cause) is ConnectionError and cause.errno is None else None
+    return cause if isinstance(cause, ConnectionError) and not isinstance(cause, NETWORKS_OWN) else None
 
 
 def _read_whole(response: requests.Response, seconds: float, **_: Any) -> requests.Response:
