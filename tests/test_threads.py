@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 import requests
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from support import Clock, at_once
 
 import gopacs_session.grant
-from gopacs_session import AuthorizationServerError, InvalidClientError, TokenRequestError
+from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError, TokenRequestError
 from gopacs_session.environment_variables import variables
+from gopacs_session.renewal import Renewal
 from gopacs_session.sandbox import Sandbox
+
+needs_signals = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs a signal to one thread")
+
+
+def needs_fork(test: Callable[..., None]) -> Callable[..., None]:
+    test = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")(test)
+    return pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")(test)
 
 
 def bore_a_token(sandbox: Sandbox) -> bool:
@@ -62,7 +76,7 @@ def test_32_threads_on_refused_credentials_cost_one_token_request(sandbox: Sandb
     assert sandbox.api_requests == []
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs a signal to one thread")
+@needs_signals
 def test_an_interrupted_renewal_is_taken_over_by_a_thread_that_waits(sandbox: Sandbox) -> None:
     """Ctrl-C in the thread that fetches the token stops that thread alone: another one that waits fetches it."""
     with sandbox.session() as session:
@@ -85,8 +99,7 @@ def test_an_interrupted_renewal_is_taken_over_by_a_thread_that_waits(sandbox: Sa
     assert len(sandbox.token_requests) == 2
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@needs_fork
 @pytest.mark.parametrize("pickled", [False, True], ids=["made here", "pickled"])
 def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox, pickled: bool) -> None:
     """A process forked while another thread renews the token renews for itself, on connections of its own."""
@@ -156,6 +169,57 @@ def test_a_longer_token_timeout_makes_the_others_wait_longer(sandbox: Sandbox, m
     assert len(sandbox.token_requests) == 1
 
 
+def test_those_who_gave_up_waiting_disturb_no_later_renewal(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread whose patience with a renewal ends does not have others start beside the one that came after it."""
+    monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.0)
+    hung, release = threading.Event(), threading.Event()
+
+    class Hanging(HTTPAdapter):
+        def send(self, *args: Any, **options: Any) -> requests.Response:
+            hung.set()
+            release.wait(30)
+            raise requests.ConnectionError
+
+    def start() -> threading.Thread:
+        thread = threading.Thread(target=at_once, args=[1, lambda: session.get(sandbox.api_url)])
+        thread.start()
+        return thread
+
+    with sandbox.session() as session:
+        session.mount(sandbox.environment.token_url, Hanging())
+        threads = [start()]
+        hung.wait(10)
+        impatient, patient = [], []
+        for waiting, session.token_timeout in (impatient, 0.03), (patient, 0.1):
+            waiting.append(start())
+            waiting[0].join(0.1)
+        impatient[0].join()
+        session.token_timeout = 10
+        session.mount(sandbox.environment.token_url, session.get_adapter("https://"))
+        with sandbox.hold_token_requests():
+            threads.append(start())
+            sandbox.wait_for_token_requests(1)
+            patient[0].join()
+            threads.append(start())
+            threads[-1].join(0.2)
+            assert len(sandbox.token_requests) == 1
+        release.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_burst_of_64_threads_keeps_its_connections(sandbox: Sandbox) -> None:
+    """64 threads that send at once need 64 connections, which serve the next burst, too."""
+    together = threading.Barrier(64)
+    with sandbox.session() as session:
+        session.fetch_token()
+        sandbox._on_request = lambda exchange: together.wait(20)
+        for _ in range(2):
+            answers = at_once(64, lambda: session.get(sandbox.api_url))
+            assert [answer.status_code for answer in answers] == [200] * 64
+        assert pool_of(session).num_connections == 64
+
+
 def test_a_thread_that_cannot_be_started_harms_nobody(
     sandbox: Sandbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -178,32 +242,162 @@ def test_a_thread_that_cannot_be_started_harms_nobody(
     assert "can't start new thread" in caplog.text
 
 
+# -- ends --------------------------------------------------------------------------------------------------------------
+
 PROGRAM = """
-import time
+import atexit, sys, threading, time
 from gopacs_session import GopacsSession
-session = GopacsSession.from_env()
-session.token = {**session.fetch_token(), "expires_at": time.time() + 30}
-input()  # Until token requests are held.
-print(session.get(%r).status_code, flush=True)
-input()  # Until there is one.
+
+url = %r
+
+class Desk:
+    session = GopacsSession.from_env()
+
+    def call(self):
+        return self.session.get(url)
+
+    def look_at_the_end(self):
+        assert sys.is_finalizing()
+        try:
+            print("a token" if self.session.auth_header else "")
+        except Exception:
+            print("none")  # Nothing can be imported any more, and connecting imports something.
+
+def loop():
+    while True:
+        Desk.session.token = None
+        desk.call()
+
+desk = Desk()
+stale = lambda: {**Desk.session.fetch_token(), "expires_at": time.time() + 30}
 """
 
+ENDS = {
+    "in mid-renewal behind a request": ("Desk.session.token = stale(); desk.call()", b""),
+    "with a request at exit": ("Desk.session.token = stale(); atexit.register(desk.call)", b""),
+    "with a __del__ and a stale token": (
+        "Desk.session.token = stale(); Desk.__del__ = Desk.look_at_the_end",
+        b"a token\n",
+    ),
+    "with a daemon thread that sends": ("threading.Thread(target=loop, daemon=True).start(); desk.call()", b""),
+}
 
-def test_a_program_can_end_in_mid_renewal(sandbox: Sandbox) -> None:
-    """A renewal behind requests keeps no program from ending."""
+
+@contextmanager
+def running(sandbox: Sandbox, statements: str) -> Iterator[subprocess.Popen[bytes]]:
     environ = {**os.environ, **variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)}
     environ["REQUESTS_CA_BUNDLE"] = sandbox.ca_file
-    program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM % sandbox.api_url], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert program.stdin
-    sandbox.wait_for_token_requests(1)
-    with sandbox.hold_token_requests():
-        program.stdin.write(b"\n")
-        program.stdin.flush()
-        sandbox.wait_for_token_requests(2)
-        assert program.communicate(b"\n", timeout=20) == (b"200\n", None)
+    command = [sys.executable, "-c", PROGRAM % sandbox.api_url + statements]
+    with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_program_ends(sandbox: Sandbox, end: str) -> None:
+    """Whatever a program does with its session at its end, it ends."""
+    statements, output = ENDS[end]
+    with running(sandbox, statements) as program:
+        assert program.communicate(timeout=30) == (output, None)
     assert program.returncode == 0
+
+
+@pytest.mark.parametrize("last", ["", "; Desk.__del__ = Desk.look_at_the_end"], ids=["without", "and with"])
+def test_a_program_ends_in_mid_renewal(sandbox: Sandbox, last: str) -> None:
+    """A renewal by a thread that will never finish it keeps no program from ending, with and without a last request."""
+    statements = "threading.Thread(target=Desk.session.get, args=[url], daemon=True).start(); input()"
+    with sandbox.hold_token_requests(), running(sandbox, statements + last) as program:
+        sandbox.wait_for_token_requests(1)
+        assert bool(program.communicate(b"\n", timeout=30)[0]) == bool(last)
+    assert program.returncode == 0
+
+
+# -- forks -------------------------------------------------------------------------------------------------------------
+
+LOCKS: dict[str, Callable[[Any], Any]] = {
+    "the cookie jar's": lambda session: session.cookies._cookies_lock,
+    "the pools'": lambda session: session.get_adapter("https://localhost").poolmanager.pools.lock,
+    "the connections'": lambda session: pool_of(session).pool.mutex,
+    "the TLS contexts'": lambda session: pool_of(session).ConnectionCls.contexts._lock,
+    "the renewals'": lambda session: session._token_auth.tokens._renewals._lock,
+}
+
+
+def pool_of(session: requests.Session) -> Any:
+    [pool] = session.get_adapter("https://localhost").poolmanager.pools._container.values()
+    return pool
+
+
+def forked(call: Callable[[], Any]) -> int:
+    """The process id of a forked child that exits with 0 if `call` returns something true."""
+    process = os.fork()
+    if process == 0:
+        with suppress(BaseException):
+            os._exit(0 if call() else 1)
+        os._exit(2)
+    return process
+
+
+def exit_status(process: int) -> int:
+    """That of a child, which is killed if it lives for longer than 20 s."""
+    timer = threading.Timer(20, os.kill, [process, signal.SIGKILL])
+    timer.start()
+    try:
+        return os.waitpid(process, 0)[1]
+    finally:
+        timer.cancel()
+
+
+@needs_fork
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_child_forked_while_another_thread_has_a_lock_works(sandbox: Sandbox, lock: str) -> None:
+    """Whatever a thread of the parent was doing, its child sends requests, renews, and can let its connections go."""
+
+    def works() -> bool:
+        status = session.get(sandbox.api_url).status_code
+        session.token = None
+        for finalizer in list(weakref.finalize._registry):  # As at exit; but only those of connections.
+            if finalizer.peek()[1].__name__ == "_close_pool_connections":
+                finalizer()
+        return (status, session.get(sandbox.api_url).status_code) == (200, 200)
+
+    with sandbox.session() as session:
+        session.get(sandbox.api_url)
+        held, let_go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with LOCKS[lock](session):
+                held.set()
+                let_go.wait(30)
+
+        holding = threading.Thread(target=hold)
+        holding.start()
+        held.wait(10)
+        assert exit_status(forked(works)) == 0
+        let_go.set()
+        holding.join()
+
+
+@needs_fork
+def test_a_child_forked_by_the_renewing_thread_works(sandbox: Sandbox) -> None:
+    """A client_secret callable that forks leaves the child a session that renews for itself."""
+    processes: list[int] = []
+
+    def vault() -> str:
+        if not processes:
+            processes.append(0)
+            processes[0] = forked(lambda: session.get(f"{sandbox.api_url}/child").ok)
+        return sandbox.client_secret
+
+    with sandbox.session(client_secret=vault) as session:
+        assert session.get(f"{sandbox.api_url}/parent").status_code == 200
+    assert exit_status(processes[0]) == 0
+    assert len(sandbox.token_requests) == 2
+
+
+# -- interrupts --------------------------------------------------------------------------------------------------------
 
 
 def test_a_secret_that_needs_a_token_is_an_error_not_a_deadlock(sandbox: Sandbox) -> None:
@@ -217,38 +411,168 @@ def test_a_secret_that_needs_a_token_is_an_error_not_a_deadlock(sandbox: Sandbox
     assert sandbox.token_requests == sandbox.api_requests == []
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs a signal to one thread")
-def test_a_signal_handler_that_sends_in_mid_renewal_gets_an_error(sandbox: Sandbox) -> None:
-    """A handler that interrupts the renewing thread to send a request does not deadlock with it."""
-    caught: list[Exception] = []
+class Late(TimeoutError):
+    """A deadline of the user's."""
 
-    def cancel_orders(*_: Any) -> None:
-        try:
-            session.post(f"{sandbox.api_url}/cancel")
-        except TokenRequestError as error:
-            caught.append(error)
-        released.set()
 
-    before = signal.signal(signal.SIGUSR1, cancel_orders)
-    released = threading.Event()
+class Lost(ConnectionError):
+    """A connection of the user's own."""
+
+
+@contextmanager
+def signal_while(held: Callable[[], bool], handler: Callable[[], Any]) -> Iterator[None]:
+    """Interrupt the main thread by a signal, which `handler` answers, once `held`."""
 
     def interrupt() -> None:
-        with sandbox.hold_token_requests():
-            held.set()
-            sandbox.wait_for_token_requests(1)
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-            released.wait(10)
+        while not held():
+            time.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
-    held = threading.Event()
+    before = signal.signal(signal.SIGUSR1, lambda *_: handler())
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
-    held.wait(10)
     try:
-        with sandbox.session() as session:
-            assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+        yield
     finally:
         interrupter.join()
         signal.signal(signal.SIGUSR1, before)
-    assert [str(error) for error in caught] == [
-        "No access token: it was asked for while this thread was already renewing it."
-    ]
+
+
+def main_thread_waits() -> bool:
+    """Whether it waits for another thread's renewal."""
+    return sys._current_frames()[threading.main_thread().ident or 0].f_code is Renewal.wait.__code__
+
+
+@needs_signals
+@pytest.mark.parametrize("kind", [TimeoutError, ConnectionError, Late, Lost])
+def test_a_deadline_of_the_callers_in_mid_renewal_is_the_callers(sandbox: Sandbox, kind: type[Exception]) -> None:
+    """What a signal handler raises while a token is asked for reaches the caller as it is, and no try follows."""
+    deadline = kind("no later")
+
+    def expire() -> None:
+        raise deadline
+
+    with sandbox.session() as session:
+        with (
+            sandbox.hold_token_requests(),
+            signal_while(lambda: len(sandbox.token_requests) == 1, expire),
+            pytest.raises(kind) as caught,
+        ):
+            session.get(sandbox.api_url)
+        assert caught.value is deadline
+        assert len(sandbox.token_requests) == 1
+        assert session.get(sandbox.api_url).status_code == 200
+    assert len(sandbox.token_requests) == 2
+
+
+@needs_signals
+def test_a_deadline_of_a_thread_that_waits_is_its_own(sandbox: Sandbox) -> None:
+    """A handler that raises while its thread waits for another's renewal ends that wait alone."""
+
+    def expire() -> None:
+        raise TimeoutError
+
+    answers: list[Any] = []
+    with sandbox.session() as session:
+        renewing = threading.Thread(target=lambda: answers.append(session.get(sandbox.api_url).status_code))
+        with sandbox.hold_token_requests():
+            renewing.start()
+            sandbox.wait_for_token_requests(1)
+            with signal_while(main_thread_waits, expire), pytest.raises(TimeoutError):
+                session.get(sandbox.api_url)
+        renewing.join()
+    assert answers == [200]
+    assert len(sandbox.token_requests) == 1
+
+
+@needs_signals
+def test_a_signal_handler_may_send_while_its_thread_waits(sandbox: Sandbox) -> None:
+    """A handler that sends a request while its thread waits for another's renewal waits for that, too."""
+    answers: list[int] = []
+
+    def cancel_orders() -> None:
+        held.close()
+        answers.append(session.post(f"{sandbox.api_url}/cancel").status_code)
+
+    with sandbox.session() as session, ExitStack() as held:
+        held.enter_context(sandbox.hold_token_requests())
+        renewing = threading.Thread(target=session.get, args=[sandbox.api_url])
+        renewing.start()
+        sandbox.wait_for_token_requests(1)
+        with signal_while(main_thread_waits, cancel_orders):
+            answers.append(session.get(f"{sandbox.api_url}/participants").status_code)
+        renewing.join()
+    assert answers == [200, 200]
+    assert len(sandbox.token_requests) == 1
+
+
+@needs_signals
+def test_a_signal_handler_that_sends_in_mid_renewal_gets_an_error(sandbox: Sandbox) -> None:
+    """A handler that interrupts the renewing thread to send a request does not deadlock with it."""
+
+    def cancel_orders() -> None:
+        with held, pytest.raises(TokenRequestError, match="while this thread was already renewing it"):
+            session.post(f"{sandbox.api_url}/cancel")
+
+    with sandbox.session() as session, ExitStack() as held:
+        held.enter_context(sandbox.hold_token_requests())
+        with signal_while(lambda: len(sandbox.token_requests) == 1, cancel_orders):
+            assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+    assert [exchange.path for exchange in sandbox.api_requests] == ["/participants"]
+
+
+class AtOnce(BaseAdapter):
+    """Answers everything at once, with a token."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        answer = requests.Response()
+        answer.raw = io.BytesIO()
+        answer.status_code, answer._content, answer.request = 200, b'{"access_token":"abc","expires_in":300}', request
+        return answer
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+@needs_signals
+@pytest.mark.usefixtures("eager_switching")
+def test_hundreds_of_interrupts_leave_a_session_that_works() -> None:
+    """Whenever a signal handler raises in one thread, the next request there works, as do those of another thread."""
+
+    class Interrupt(BaseException):
+        """Whatever a signal handler raises."""
+
+    def interrupt(*_: Any) -> None:
+        raise Interrupt
+
+    def loop() -> int:
+        count = 0
+        while not ended.is_set():
+            session.token = None
+            assert session.auth_header
+            count += 1
+        return count
+
+    session, ended, interrupted = GopacsSession("client", "secret", "acceptance"), threading.Event(), 0
+    session.mount("https://", AtOnce())
+    moments = random.Random(10)  # noqa: S311 - no cryptography
+    before = signal.signal(signal.SIGALRM, interrupt)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(loop)
+        for _ in range(400):
+            session.token = None
+            try:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-6, 4e-4))
+                    while True:
+                        assert session.auth_header
+                        session.token = None
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interrupt:
+                interrupted += 1
+            assert session.auth_header
+        ended.set()
+        signal.signal(signal.SIGALRM, before)
+        assert other.result() > 0
+    assert interrupted == 400
