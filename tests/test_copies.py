@@ -6,6 +6,7 @@ import copy
 import multiprocessing
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -58,11 +59,42 @@ def test_a_copy_replays_as_the_original_does(sandbox: Sandbox, duplicate: Callab
             assert twin.get(f"{sandbox.api_url}/participants").status_code == 200
 
 
-def test_a_subclass_keeps_its_attributes(sandbox: Sandbox) -> None:
-    """Attributes that a subclass or the user added survive a pickle."""
+@pytest.mark.parametrize("duplicate", COPIES, ids=NAMES)
+def test_a_copy_sends_through_itself(sandbox: Sandbox, duplicate: Callable[[Any], Any]) -> None:
+    """What was wrapped around the original's methods stays there: a copy sends by its own, replays included."""
+    calls: list[str] = []
+
+    def wrap(name: str) -> None:
+        method = getattr(session, name)
+
+        def wrapper(*args: Any, **options: Any) -> Any:
+            calls.append(name)
+            return method(*args, **options)
+
+        setattr(session, name, wrapper)
+
+    with sandbox.session() as session:
+        for name in "request", "send", "get_adapter":
+            wrap(name)
+        session.get(sandbox.api_url)
+        assert set(calls) == {"request", "send", "get_adapter"}
+        calls.clear()
+        with duplicate(session) as twin:
+            sandbox.revoke_tokens()
+            assert twin.get(sandbox.api_url).status_code == 200
+            twin.fetch_token()
+    assert calls == []
+
+
+def test_a_users_attributes_go_along(sandbox: Sandbox) -> None:
+    """Attributes that a subclass or the user added survive a pickle; one that can't be pickled breaks it."""
     with sandbox.session() as session:
         session.desk = "north"
         assert pickle.loads(pickle.dumps(session)).desk == "north"
+        session.desk = threading.Lock()
+        assert copy.copy(session).desk is session.desk
+        with pytest.raises(TypeError, match="lock"):
+            pickle.dumps(session)
 
 
 def test_a_warm_session_shipped_to_processes_costs_no_token_request(sandbox: Sandbox) -> None:

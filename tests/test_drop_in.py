@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import io
+import os
+import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -302,3 +306,37 @@ def test_half_a_timeout_can_be_none(sandbox: Sandbox) -> None:
     """As in requests, a pair may leave the wait for an answer unlimited."""
     with sandbox.session(timeout=(3, None)) as session:
         assert session.get(sandbox.api_url).status_code == 200
+
+
+def test_what_the_adapter_gets_can_be_recorded(sandbox: Sandbox) -> None:
+    """Headers are of plain strings, as those who record requests need them; only the repr hides the token."""
+    with sandbox.session() as session:
+        headers = session.get(sandbox.api_url).request.headers
+        assert {type(value) for value in headers.values()} == {str}
+        assert headers["Authorization"] == f"Bearer {session.access_token}"
+        assert str(session.access_token) not in f"{headers!r} {headers}"
+
+
+@pytest.mark.parametrize("host", ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"])
+@pytest.mark.parametrize("machine", ["bücher.example", "xn--bcher-kva.example"])
+def test_netrc_is_looked_up_as_in_requests(host: str, machine: str) -> None:
+    """For a foreign host netrc is looked up by the name that the caller wrote, and by no other spelling."""
+    Path(os.environ["NETRC"]).write_text(f"machine {machine} login user password secret\n", encoding="utf-8")
+    request = requests.Request("GET", f"https://{host}/")
+    ours = GopacsSession("trader", "s3cret", "acceptance").prepare_request(request)
+    plain = requests.Session().prepare_request(request)
+    assert ours.headers.get("Authorization") == plain.headers.get("Authorization")
+
+
+def test_a_session_that_is_dropped_is_freed(sandbox: Sandbox) -> None:
+    """A session that nobody closed gives its memory and its connections back, as in requests."""
+    session = sandbox.session()
+    session.get(sandbox.api_url)
+    adapter = session.get_adapter(sandbox.api_url)
+    assert isinstance(adapter, HTTPAdapter)
+    [pool] = adapter.poolmanager.pools._container.values()
+    connection, alive = pool.pool.queue[-1], weakref.ref(session)
+    assert connection.sock is not None
+    del session, adapter, pool
+    gc.collect()
+    assert (alive(), connection.sock) == (None, None)

@@ -131,6 +131,27 @@ def test_any_secret_arrives_intact(secret: str) -> None:
         assert form(sandbox)["client_id"] == [f"id {secret}"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("from_file", [False, True], ids=["string", "callable"])
+def test_a_line_break_at_a_secrets_end_is_not_sent(sandbox: Sandbox, end: str, from_file: bool) -> None:
+    """A secret as a file has it, with one line break at its end, is accepted."""
+    secret = sandbox.client_secret + end
+    with sandbox.session(client_secret=(lambda: secret) if from_file else secret) as session:
+        assert session.get(sandbox.api_url).status_code == 200
+
+
+@pytest.mark.parametrize("odd", ["{} ", "\t{}", "{}\n\n", "{0}\n{0}", "\ufeff{} "], ids=ascii)
+def test_white_space_in_a_refused_secret_is_told(sandbox: Sandbox, odd: str) -> None:
+    """A secret that was not copied as it is looks wrong, and the error says so without showing it."""
+    with sandbox.session(client_secret=odd.format(sandbox.client_secret)) as session:
+        with pytest.raises(InvalidClientError, match="white space in the secret") as refusal:
+            session.get(sandbox.api_url)
+        assert sandbox.client_secret not in str(refusal.value)
+    with sandbox.session(client_secret="wrong") as session, pytest.raises(InvalidClientError) as refusal:
+        session.get(sandbox.api_url)
+    assert "white space" not in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     "scope, sent",
     [
@@ -208,10 +229,13 @@ def test_a_mounted_adapter_carries_it(sandbox: Sandbox, bare: GopacsSession) -> 
 
 
 def test_verify_holds_for_it(sandbox: Sandbox, bare: GopacsSession, pauses: list[float]) -> None:
-    """The session's verify decides whom the secret is sent to: without the right CA no token request arrives."""
-    with pytest.raises(AuthorizationServerError, match="CA bundle"):
+    """The session's verify decides whom the secret is sent to; the one try without the right CA says what is wrong."""
+    with pytest.raises(AuthorizationServerError) as failure:
         bare.get(sandbox.api_url)
-    assert sandbox.token_requests == []
+    host = sandbox.api_url.removeprefix("https://")
+    for part in f"of {host} is not", "verify failed", "REQUESTS_CA_BUNDLE", "session.verify", "gopacs-session check":
+        assert part in str(failure.value)
+    assert sandbox.token_requests == pauses == []
     bare.verify = sandbox.ca_file
     assert bare.get(sandbox.api_url).status_code == 200
 

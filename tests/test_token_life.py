@@ -302,6 +302,27 @@ def test_a_thread_that_was_stopped_while_it_waited_asks_again(sandbox: Sandbox, 
     assert {exchange.path: exchange.token_number for exchange in sandbox.api_requests}["/waiting"] == 2
 
 
+def test_a_log_handler_that_raises_costs_no_token(sandbox: Sandbox) -> None:
+    """What a handler raises at the line about a token is its caller's, and the token serves the next request."""
+
+    class Full(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("disk full")
+
+    log, full = logging.getLogger("gopacs_session"), Full()
+    log.addHandler(full)
+    log.setLevel(logging.DEBUG)
+    try:
+        with sandbox.session() as session:
+            with pytest.raises(OSError, match="disk full"):
+                session.get(sandbox.api_url)
+            assert session.get(sandbox.api_url).status_code == 200
+    finally:
+        log.removeHandler(full)
+        log.setLevel(logging.NOTSET)
+    assert len(sandbox.token_requests) == 1
+
+
 def test_a_life_is_a_second_at_least(sandbox: Sandbox, clock: Clock) -> None:
     """Tokens that live a millisecond cost a token request each second, not each request."""
     sandbox.token_lifetime = 0.001
