@@ -240,6 +240,17 @@ def test_verify_holds_for_it(sandbox: Sandbox, bare: GopacsSession, pauses: list
     assert bare.get(sandbox.api_url).status_code == 200
 
 
+def test_what_a_call_says_of_tls_and_proxies_does_not_hold_for_it(
+    sandbox: Sandbox, bare: GopacsSession, proxy: Proxy, pauses: list[float]
+) -> None:
+    """verify and proxies on a call are for that call: the token request goes by those of the session."""
+    with pytest.raises(AuthorizationServerError, match="not trusted"):
+        bare.get(sandbox.api_url, verify=sandbox.ca_file)
+    bare.verify = sandbox.ca_file
+    bare.get(sandbox.api_url, proxies={"https": proxy.url})
+    assert len(sandbox.token_requests) == len(sandbox.api_requests) == len(proxy.connects) == 1
+
+
 def test_a_verify_of_false_holds_for_it(sandbox: Sandbox, bare: GopacsSession) -> None:
     """Who switches the verification off for the session gets urllib3's warning for the token request, and a token."""
     bare.verify = False
