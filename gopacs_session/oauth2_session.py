@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from oauthlib.oauth2 import BackendApplicationClient
+from requests import PreparedRequest
 
 from .auth import GopacsAuth
 from .environments import Environment
@@ -18,6 +19,11 @@ from .unsupported import Unsupported
 
 Got = TypeVar("Got")
 Taken = TypeVar("Taken")
+
+
+def plain(request: PreparedRequest) -> PreparedRequest:
+    """An auth that does nothing, as the parent's, for a request from which the token is withheld."""
+    return request
 
 
 class OfTheAuth(Generic[Got, Taken]):

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 import urllib.request
-from functools import lru_cache
 
-from requests.utils import get_environ_proxies as as_in_requests
+from requests.utils import get_environ_proxies as requests_own
+
+# The names of all variables, and what requests looks for proxies with, which people replace. The names are the keys of
+# os.environ._data: os.environ decodes them one by one, which is what takes the time.
+Surroundings = tuple[list[bytes], object, object]
+
+proxyless: Surroundings | None = None  # The last that were: to compare them is all that most requests have to do.
+_others: Surroundings | None = None
 
 
-@lru_cache(maxsize=8)  # Each request asks, and few environments change.
-def name_none(names: tuple[bytes, ...], getproxies: object, get_environ_proxies: object) -> bool:
-    """Whether requests would find no proxy; False where only requests can tell.
-
-    Args:
-        names: of all variables: the keys of os.environ._data, since os.environ decodes them one by one, which is what
-            takes the time; none where there is no such thing.
-        getproxies: by which requests looks for proxies. On Windows and macOS it knows the system's settings, too.
-        get_environ_proxies: the same; people replace it.
-    """
-    as_usual = getproxies is urllib.request.getproxies_environment and get_environ_proxies is as_in_requests
-    return as_usual and bool(names) and not any(name[-6:].lower() == b"_proxy" for name in names)
+def are_proxyless(surroundings: Surroundings) -> bool:
+    """Whether requests would find no proxy, since no name ends in ``_proxy``; False where only requests can tell."""
+    global proxyless, _others
+    if surroundings == _others:
+        return False
+    names, getproxies, get_environ_proxies = surroundings
+    # On Windows and macOS getproxies is another one, and knows the system's settings, too.
+    as_usual = getproxies is urllib.request.getproxies_environment and get_environ_proxies is requests_own
+    if as_usual and names and not any(name[-6:].lower() == b"_proxy" for name in names):
+        proxyless = surroundings
+        return True
+    _others = surroundings
+    return False
 
 
 # Few environments change after this.
-name_none(tuple(getattr(os.environ, "_data", ())), urllib.request.getproxies, as_in_requests)
+are_proxyless(([*getattr(os.environ, "_data", ())], urllib.request.getproxies, requests_own))

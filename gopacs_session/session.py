@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import requests
-from requests import sessions
 
 from . import environment_variables, proxy_variables
 from .adapters import SharedContextAdapter
@@ -18,7 +17,7 @@ from .bearing import BearerHeaders, Mending
 from .causes import leaving_no_locals
 from .environments import PRODUCTION, Environment
 from .grant import ClientSecret, Scope
-from .oauth2_session import ClientCredentialsSession
+from .oauth2_session import ClientCredentialsSession, plain
 from .parent import OAuth2Session
 from .renewal import Updater
 from .timeouts import RequestTimeout, Timeout, check_timeout
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logging.getLogger("gopacs_session").addHandler(logging.NullHandler())  # As in requests: silent by default.
-
-
-def plain(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """An auth that does nothing, as the parent's, for a request from which the token is withheld."""
-    return request
 
 
 class GopacsSession(ClientCredentialsSession):
@@ -158,9 +152,9 @@ class GopacsSession(ClientCredentialsSession):
         environment = self._environment
         if environment.ca_bundle and verify in (None, True) and self.verify is True and environment.covers(url):
             verify = environment.ca_bundle
-        names = tuple(getattr(os.environ, "_data", ()))
-        lookups = requests.utils.getproxies, sessions.get_environ_proxies  # type: ignore[attr-defined]
-        if proxy_variables.name_none(names, *lookups):
+        lookups = requests.utils.getproxies, requests.sessions.get_environ_proxies  # type: ignore[attr-defined]
+        surroundings = [*getattr(os.environ, "_data", ())], *lookups
+        if surroundings == proxy_variables.proxyless or proxy_variables.are_proxyless(surroundings):
             url = ""  # For no host requests does not look for a proxy.
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
