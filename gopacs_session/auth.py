@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import requests
 from oauthlib.oauth2 import TokenExpiredError
-from requests import PreparedRequest, Response, Session
+from requests import PreparedRequest, Session
 from requests.auth import AuthBase
 
 from . import environment_variables
 from .adapters import SharedContextAdapter
-from .bearing import MASK, BearerHeaders, Mending, hide_token
+from .bearing import MASK, BearerHeaders, Mending
 from .causes import leaving_no_locals
 from .environments import PRODUCTION, Environment, environment_of, preset_owning
 from .exceptions import InsecureURLError, WrongEnvironmentError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 log = logging.getLogger("gopacs_session")
+log.addHandler(logging.NullHandler())  # As in requests: silent by default.
 
 
 class AuthHeader(dict[str, str]):
@@ -89,6 +90,7 @@ class GopacsAuth(Settings, AuthBase):
         self._tokens = CurrentToken(self._grant, leeway, token_updater)
 
     @classmethod
+    @leaving_no_locals
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
         """An auth object with the settings in environment variables: see :meth:`GopacsSession.from_env`."""
         return cls(**{**environment_variables.read(environ, options).arguments, **options})
@@ -143,7 +145,7 @@ class GopacsAuth(Settings, AuthBase):
             pass  # Renewed below, so that an error there is not raised "during handling of" this one.
         return self._tokens.renew(refused)
 
-    def follow_redirect(self, request: PreparedRequest, response: Response) -> bool:
+    def follow_redirect(self, request: PreparedRequest) -> bool:
         """Let a redirected request keep the token within the environment, or lose it for good; False if it had none.
 
         It is the current token: asking for another could raise an error, which would hide the answer to the request
@@ -155,7 +157,6 @@ class GopacsAuth(Settings, AuthBase):
         bears_it = request.headers.get("Authorization") == mending.token.authorization
         if "Authorization" in request.headers and not bears_it:  # but the caller's own
             return False
-        hide_token(response)
         token = self._tokens.latest
         if bears_it and token is not None and self.environment.covers(str(request.url)):
             mending.bear(request, token)

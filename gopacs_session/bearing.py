@@ -156,7 +156,7 @@ def replay(
     else:
         token.came_of_a_refusal = False
         url = urlsplit(str(request.url))
-        log.info("%s%s refused a token (%d), and accepted another.", url.hostname, url.path, refusal.status_code)
+        log.info("%s%s refused a token (%d), but not another.", url.hostname, url.path, refusal.status_code)
     hide_token(refusal)
     response.history.append(refusal)
     return response

@@ -155,7 +155,7 @@ class _Reader:
     def _named(self, name: str) -> Environment | None:
         try:
             return preset(name) if name else None
-        except ConfigurationError:  # Its message quotes the value.
+        except ConfigurationError:  # Its message offers to pass an Environment, which a variable can't hold.
             choices = " nor ".join(choice.name for choice in PRESETS)
             self.faults.append(f"{ENVIRONMENT} is neither {choices}.")
             return None

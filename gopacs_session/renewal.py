@@ -11,6 +11,7 @@ from typing import Any
 
 from . import clock
 from .exceptions import AuthorizationServerError, ConfigurationError, InvalidClientError, TokenRequestError
+from .grant import LONGEST_PAUSE
 from .issued_token import IssuedToken
 
 log = logging.getLogger("gopacs_session")
@@ -58,7 +59,8 @@ class Renewals:
         telling = getattr(self._here, "telling", None)
         if telling is not None and telling.locked():
             raise TokenRequestError("No access token: token_updater asked for another one.")
-        if sys.is_finalizing():  # Other threads no longer run, and one may hold the lock.
+        if sys.is_finalizing():  # pragma: no cover - nothing is measured at the interpreter's end
+            # Other threads no longer run, and one may hold the lock.
             self._lock = threading.RLock()
         with self._lock:
             latest = self._latest
@@ -67,7 +69,7 @@ class Renewals:
             elif latest.thread == renewal.thread:
                 # A signal handler, a client_secret callable or an adapter that calls GOPACS itself.
                 raise TokenRequestError("No access token: it was asked for while this thread was already renewing it.")
-            elif sys.is_finalizing():
+            elif sys.is_finalizing():  # pragma: no cover - as above
                 self._latest = latest = renewal
             return latest
 
@@ -96,6 +98,10 @@ class Renewals:
         )
 
 
+LONGEST_MEMORY = 60.0  # seconds, whatever a Retry-After asks for
+REFUSED_CREDENTIALS = 1.0  # seconds; 32 threads in loops would ask a dozen times in each
+
+
 class Failure:
     """A renewal that brought no token.
 
@@ -107,8 +113,10 @@ class Failure:
     def __init__(self, error: TokenRequestError) -> None:
         self.error = error
         asked = error.retry_after or 0.0
-        seconds = min(asked, 60.0) if asked > 5.0 else 0.0
-        self.until = clock.monotonic() + max(seconds, 1.0 if isinstance(error, InvalidClientError) else 0.0)
+        # A shorter one has been waited for between the tries.
+        seconds = min(asked, LONGEST_MEMORY) if asked > LONGEST_PAUSE else 0.0
+        refused = REFUSED_CREDENTIALS if isinstance(error, InvalidClientError) else 0.0
+        self.until = clock.monotonic() + max(seconds, refused)
 
 
 def check_updater(updater: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import requests
 from . import environment_variables, proxy_variables
 from .adapters import SharedContextAdapter
 from .auth import GopacsAuth
-from .bearing import BearerHeaders, Mending
+from .bearing import BearerHeaders, Mending, hide_token
 from .causes import leaving_no_locals
 from .environments import PRODUCTION, Environment
 from .grant import ClientSecret, Scope
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from requests import _types as of_requests
     from requests.cookies import RequestsCookieJar
     from typing_extensions import Self
-
-logging.getLogger("gopacs_session").addHandler(logging.NullHandler())  # As in requests: silent by default.
 
 
 class GopacsSession(ClientCredentialsSession):
@@ -76,12 +73,13 @@ class GopacsSession(ClientCredentialsSession):
         self.mount("https://", SharedContextAdapter())
 
     @classmethod
+    @leaving_no_locals
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
         """A session with the settings in environment variables.
 
         ``GOPACS_CLIENT_ID``; ``GOPACS_CLIENT_SECRET``, or ``GOPACS_CLIENT_SECRET_FILE``, a file that is read for each
         token request; ``GOPACS_ENVIRONMENT`` (default: production), or ``GOPACS_TOKEN_URL`` with
-        ``GOPACS_API_DOMAINS``, separated by commas.
+        ``GOPACS_API_DOMAINS``, separated by commas; ``GOPACS_CA_BUNDLE``, the CA certificates to trust for its hosts.
 
         Args:
             environ: what to read instead of :data:`os.environ`.
@@ -155,7 +153,7 @@ class GopacsSession(ClientCredentialsSession):
         lookups = requests.utils.getproxies, requests.sessions.get_environ_proxies  # type: ignore[attr-defined]
         surroundings = [*getattr(os.environ, "_data", ())], *lookups
         if surroundings == proxy_variables.proxyless or proxy_variables.are_proxyless(surroundings):
-            url = ""  # For no host requests does not look for a proxy.
+            url = ""  # Saves time: for a URL without a host requests skips its search, which would find no proxy.
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
@@ -165,15 +163,21 @@ class GopacsSession(ClientCredentialsSession):
             kwargs["timeout"] = self._timeout
         if environment.ca_bundle and kwargs.get("verify", self.verify) is True and environment.covers(str(request.url)):
             kwargs["verify"] = environment.ca_bundle
-        first = next(iter(request.hooks.get("response") or ()), None)
-        if isinstance(first, Mending) and first.auth is self._token_auth and "Authorization" not in request.headers:
-            # It lost the token on a redirect. Only here, since requests looks at redirects that nobody follows, too.
+        hooks = request.hooks.get("response") or ()
+        bore = any(isinstance(hook, Mending) and hook.auth is self._token_auth for hook in hooks)
+        if bore and "Authorization" not in request.headers:
+            # It lost the token on a redirect. Only here, since requests prepares redirects that nobody follows, too.
             self._token_auth.refuse_other_environments(str(request.url))
-        return super().send(request, **kwargs)
+            if environment.ca_bundle and kwargs.get("verify") == environment.ca_bundle:  # requests hands it on
+                kwargs["verify"] = self.merge_environment_settings(request.url, {}, None, None, None)["verify"]
+        response = super().send(request, **kwargs)
+        for earlier in response.history:
+            hide_token(earlier)
+        return response
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """As in requests for a plain request; one that bore the token keeps it within the environment's hosts."""
-        if not self._token_auth.follow_redirect(prepared_request, response):
+        if not self._token_auth.follow_redirect(prepared_request):
             super().rebuild_auth(prepared_request, response)
 
     @property

@@ -25,7 +25,7 @@ log = logging.getLogger("gopacs_session")
 
 PAUSE_AFTER_FAILURE = 5.0  # seconds
 HEAD_START = 0.005  # Else the new thread would take the interpreter from the request that started it.
-YOUNG = 5.0  # seconds
+YOUNG = 5.0  # seconds for which a token that came of a refusal is not renewed for another one
 
 
 class CurrentToken:
@@ -188,9 +188,8 @@ class CurrentToken:
 
     def _renew_behind(self, token: IssuedToken) -> None:
         """Renew in a thread of its own; a failure is only logged, since the token is still usable."""
-        # Thread.start waits for ever at the interpreter's end (CPython before 3.12).
-        if sys.is_finalizing():
-            return
+        if sys.is_finalizing():  # pragma: no cover - nothing is measured at the interpreter's end
+            return  # Thread.start would wait for ever (CPython before 3.12).
         self._retry_at = clock.monotonic() + PAUSE_AFTER_FAILURE
 
         def renew() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -80,6 +81,8 @@ def from_a_signal_handler(error: Exception, elapsed: float, timeout: Timeout) ->
         elapsed: seconds after which `error` came.
         timeout: that of the socket.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return None  # Python runs handlers in the main thread only.
     *_, cause = causes(error)
     early = elapsed < 0.9 * min(connect_and_read(timeout))
     if isinstance(cause, TimeoutError) and cause.errno is None and early:

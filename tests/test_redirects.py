@@ -9,11 +9,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 import requests_mock
 from oauthlib.oauth2 import InsecureTransportError
+from requests.adapters import HTTPAdapter
 from support import Clock
 
 from gopacs_session import ACCEPTANCE, Environment, GopacsAuth, GopacsSession, WrongEnvironmentError
@@ -332,3 +334,27 @@ def test_a_redirect_is_followed_with_a_new_token_if_it_has_to_be(sandbox: Sandbo
     assert answer.status_code == 200
     sent = [(exchange.method, exchange.status) for exchange in sandbox.api_requests]
     assert sent == [("POST", 303), ("GET", 401), ("GET", 200)]
+
+
+def test_an_environments_ca_bundle_goes_along_no_redirect(sandbox: Sandbox, other: Sandbox) -> None:
+    """A foreign host that the API redirects to is verified as any other, and not by the environment's ca_bundle."""
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": foreign(other)})
+    seen: list[Any] = []
+
+    class Recorder(HTTPAdapter):
+        def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+            seen.append(options["verify"])
+            return super().send(request, **{**options, "verify": other.ca_file})
+
+    with sandbox.session() as session:
+        session.mount("https://127.0.0.1", Recorder())
+        assert session.get(f"{sandbox.api_url}/participants").status_code == 401
+    assert seen == [True]
+
+
+def test_an_answer_that_redirects_shows_what_was_sent(sandbox: Sandbox) -> None:
+    """Where a redirect is not followed, the answer's request is the one that was sent, and can be sent again."""
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": "/moved"})
+    with sandbox.session() as session:
+        answer = session.get(f"{sandbox.api_url}/participants", allow_redirects=False)
+        assert session.send(answer.request).status_code == 200

@@ -285,7 +285,9 @@ ENDS = {
 
 @contextmanager
 def running(sandbox: Sandbox, statements: str) -> Iterator[subprocess.Popen[bytes]]:
-    environ = {**os.environ, **variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)}
+    # A measurement of the tests' coverage has an end of its own, which would come before the program's.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environ |= variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
     environ["REQUESTS_CA_BUNDLE"] = sandbox.ca_file
     command = [sys.executable, "-c", PROGRAM % sandbox.api_url + statements]
     with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:

@@ -608,7 +608,7 @@ Lines = Callable[[], list[tuple[str, str]]]
 def test_the_log_tells_of_a_refusal_that_was_mended(sandbox: Sandbox, session: GopacsSession, lines: Lines) -> None:
     """One line at INFO: host, path and status, and nothing that follows the path."""
     session.get(f"{sandbox.api_url}/participants", params={"key": "q"})
-    assert lines() == [("INFO", "localhost/participants refused a token (401), and accepted another.")]
+    assert lines() == [("INFO", "localhost/participants refused a token (401), but not another.")]
 
 
 class Falling(BaseAdapter):
