@@ -119,10 +119,14 @@ class GopacsAuth(Settings, AuthBase):
         url = str(request.url)
         if self._grant.environment.covers(url):
             token = self.get_token()
-            request.headers = BearerHeaders({"Authorization": "", **request.headers}, Authorization=token.authorization)
-            if request.headers.get("Accept") == "*/*":
-                # Asked for by GOPACS's manual "OAuth2 Client credentials for API Clients".
-                request.headers["Accept"] = "application/json"
+            headers = request.headers
+            headers.__class__ = BearerHeaders  # As they are, but with a repr that hides the token.
+            headers["Authorization"] = token.authorization
+            accept = headers.pop("Accept", None)
+            if accept is not None:
+                # Behind Authorization: while urllib3 sends a body, it has the last header in a variable, and tracebacks
+                # may show that. JSON is what GOPACS's manual "OAuth2 Client credentials for API Clients" asks for.
+                headers["Accept"] = "application/json" if accept == "*/*" else accept
             # In front of the user's hooks, which see the final answer only.
             mending = Mending(self, self._tokens, self._session, token, f"{request.method} {url}")
             request.hooks["response"].insert(0, mending)

@@ -37,10 +37,7 @@ _ERROR = re.compile(r'(?:^|[\s,])error\s*=\s*"?([a-z_]+)"?|"(?:[^"\\]|\\.)*"?', 
 
 
 class BearerHeaders(CaseInsensitiveDict[str | bytes]):
-    """The headers of a request that bears a token. The value is a plain str; the repr hides it.
-
-    Authorization comes first: while urllib3 sends a body, it has the last header in a variable, which tracebacks show.
-    """
+    """The headers of a request that bears a token. The value is a plain str; the repr hides it."""
 
     def copy(self) -> BearerHeaders:
         return BearerHeaders(self.items())
@@ -119,7 +116,7 @@ class Mending:
 
     def bear(self, request: PreparedRequest, token: IssuedToken) -> None:
         """Put another token on a request that bore one, and mend a refusal of this one."""
-        request.headers = BearerHeaders({"Authorization": "", **request.headers}, Authorization=token.authorization)
+        request.headers["Authorization"] = token.authorization
         others = [hook for hook in request.hooks["response"] if not isinstance(hook, Mending)]
         # A new dict, since copies of a request share theirs.
         request.hooks = {**request.hooks, "response": [replace(self, token=token), *others]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -196,5 +195,7 @@ def _quotable(path: str) -> str:
 
 
 def _unknown(name: str) -> str:
+    from difflib import get_close_matches  # Here, since hardly a program needs it.
+
     near = get_close_matches(name, OPTIONS, 1)
     return f"{name} is not an option{f': did you mean {near[0]}?' if near else '.'}"

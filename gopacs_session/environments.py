@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv6Address
 
 from .exceptions import ConfigurationError
 
@@ -94,6 +93,8 @@ def _host_name(domain: object) -> str:
 
 def _ipv6_literal(text: str) -> str:
     """An IPv6 address, with or without brackets, in its one canonical form (RFC 5952), in brackets; empty if none."""
+    from ipaddress import IPv6Address  # Here, since it takes a millisecond to import and most programs need none.
+
     try:
         address = IPv6Address(text.removeprefix("[").removesuffix("]"))
     except ValueError:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from html import escape
 from itertools import product
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -75,7 +74,8 @@ def _forms(secret: str) -> list[str]:
     """How software may have rewritten a secret: in a form, in HTML, in JSON, in a repr, in bytes read as Latin-1."""
     octets = secret.encode()
     quoted = [quote(secret), quote(secret, safe=""), quote_plus(secret)]
-    escaped, marks = escape(secret, quote=False), product(("'", "&#39;", "&#x27;", "&apos;"), ('"', "&quot;", "&#34;"))
+    escaped = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    marks = product(("'", "&#39;", "&#x27;", "&apos;"), ('"', "&quot;", "&#34;"))
     marked_up = [escaped.replace("'", single).replace('"', double) for single, double in marks]
     literal = [json.dumps(secret)[1:-1], repr(secret)[1:-1], repr(octets)[2:-1]]
     return [secret, octets.decode("latin-1"), *quoted, *marked_up, *literal]
