@@ -187,7 +187,10 @@ class GopacsAuth(Settings, AuthBase):
                 f"A token goes over https only, and nothing was sent to http://{host}: use https://."
             )
         self.refuse_other_environments(url)
-        log.debug("%s does not belong to %s: it gets no token.", host, self.environment.name)
+        if "gopacs-services" in str(host):
+            log.warning("%s does not belong to %s: is it mistyped? It gets no token.", host, self.environment.name)
+        else:
+            log.debug("%s does not belong to %s: it gets no token.", host, self.environment.name)
 
     # -- the token --------------------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ def session() -> Iterator[GopacsSession]:
 
 
 def url(server: RawServer) -> str:
-    """It is none of GOPACS's hosts, so that requests bear no token."""
+    """It lies outside GOPACS, so that requests bear no token."""
     return f"https://localhost:{server.server_address[1]}/"
 
 

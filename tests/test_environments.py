@@ -27,7 +27,7 @@ PRESETS = (ACCEPTANCE, PRODUCTION)
 LOOPBACK = Environment("loopback", "https://[::1]:8443/token", ("::1",))
 TOKEN_PATH = "/realms/gopacs/protocol/openid-connect/token"
 
-# Hosts, or what looks like one, that are none of GOPACS's, though a careless reader might think so.
+# Hosts, or what looks like one, outside GOPACS, though a careless reader might think so.
 FOREIGN_NAMES = [
     "example.org",
     "eu",

@@ -238,7 +238,7 @@ def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, session: Gop
 
 
 def test_a_failed_renewal_after_a_401_is_raised(sandbox: Sandbox, session: GopacsSession) -> None:
-    """When no new token is to be had, the caller gets that error."""
+    """When no new token can be obtained, the caller gets that error."""
     sandbox.client_enabled = False
     with pytest.raises(InvalidClientError):
         session.get(f"{sandbox.api_url}/participants")
@@ -246,7 +246,7 @@ def test_a_failed_renewal_after_a_401_is_raised(sandbox: Sandbox, session: Gopac
 
 @pytest.mark.usefixtures("pauses")
 def test_an_outage_after_one_refusal_does_not_spoil_the_token(sandbox: Sandbox) -> None:
-    """An API that refuses a good token, while no new one is to be had, leaves the token to the other APIs."""
+    """An API that refuses a good token, while no new one can be obtained, leaves the token to the other APIs."""
     with sandbox.session() as session:
         session.get(f"{sandbox.api_url}/warm")
         sandbox.answer_next_api_requests(1, 401)
@@ -686,3 +686,15 @@ def test_the_log_tells_of_a_url_that_gets_no_token(sandbox: Sandbox, session: Go
     with suppress(requests.ConnectionError):
         session.get(f"{foreign}/participants?key=q".replace("//", "//user:password@"))
     assert lines() == [("DEBUG", "127.0.0.1 does not belong to sandbox: it gets no token.")]
+
+
+def test_a_mistyped_host_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A warning tells of a host that looks like one of the environment and is not: its request is going to fail."""
+    session = GopacsSession("trader", "s3cret", "acceptance")
+    session.prepare_request(requests.Request("GET", "https://api.acc.gopacs-services.nl/messages"))
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        (
+            "WARNING",
+            "api.acc.gopacs-services.nl does not belong to acceptance: is it mistyped? It gets no token.",
+        )
+    ]

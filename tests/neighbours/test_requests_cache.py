@@ -157,7 +157,7 @@ def test_an_expired_token_is_renewed_before_the_cache_is_asked(sandbox: Sandbox,
 def test_an_outage_hides_cached_answers_unless_the_token_is_withheld(
     sandbox: Sandbox, make: Make, clock: Clock
 ) -> None:
-    """Without a token to be had a request fails before the cache is asked; withhold_token=True gets at the cache."""
+    """If no token can be obtained, a request fails before the cache is asked; withhold_token=True gets at the cache."""
     url = f"{sandbox.api_url}/participants"
     with make(stale_if_error=True) as session:
         session.get(url)

@@ -131,7 +131,7 @@ def test_its_threads_share_a_session(sandbox: Sandbox) -> None:
 
 
 def test_its_threads_collect_errors(sandbox: Sandbox) -> None:
-    """A token that is not to be had is among the pool's exceptions, one for each request."""
+    """A token that could not be obtained is among the pool's exceptions, one for each request."""
     jobs = [{"method": "GET", "url": f"{sandbox.api_url}/{number}"} for number in range(4)]
     with sandbox.session(client_secret="wrong") as session:
         answers, errors = threaded.map(jobs, num_processes=2, session=lambda: session)
