@@ -26,7 +26,7 @@ def tree(*tops: str) -> set[str]:
         path.as_posix()
         for top in tops
         for path in Path(top).rglob("*")
-        if path.is_file() and not {"__pycache__", "_build"}.intersection(path.parts)
+        if path.is_file() and not {"__pycache__", "_build", ".ruff_cache"}.intersection(path.parts)
     }
 
 

@@ -29,9 +29,9 @@ def watch(thing: Watched) -> None:
 
 def forget_connections(session: requests.Session) -> None:
     """Let `session` share no connection and no lock with the parent process."""
-    if hasattr(session, "cookies") and hasattr(session.cookies, "_cookies_lock"):  # A user may set another jar.
+    if hasattr(session, "cookies"):  # pragma: no branch - the fork may have come while the session was being made
         session.cookies._cookies_lock = threading.RLock()
-    for adapter in getattr(session, "adapters", {}).values():  # The fork may have come while it was being made.
+    for adapter in getattr(session, "adapters", {}).values():
         if isinstance(adapter, HTTPAdapter):
             with suppress(AttributeError):  # A subclass that sends by other means may have nothing of this.
                 for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
@@ -42,7 +42,7 @@ def _empty(manager: PoolManager, size: int) -> None:
     """Give it new pools by its own settings; clear() would take locks that the parent's threads held."""
     for pool in getattr(manager.pools, "_container", {}).values():
         connections = getattr(pool, "pool", None)
-        if isinstance(connections, queue.Queue):
+        if isinstance(connections, queue.Queue):  # pragma: no branch - a closed pool has none
             # urllib3 empties it when the pool is freed, or at exit, and takes its lock for that.
             connections.__init__(connections.maxsize)  # type: ignore[misc]
     manager.pools = type(manager.pools)(size)

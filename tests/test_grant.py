@@ -27,7 +27,7 @@ import requests
 import requests_mock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from servers import TOKEN, Answer, Authority, Proxy, RawServer, chunked, http, proxying, raw, reset
 from support import Clock
 
@@ -1059,3 +1059,22 @@ def test_whatever_comes_is_a_token_or_a_token_request_error(
     finally:
         elsewhere.answer_next_token_requests(0, 200)
         elsewhere.answer_next_api_requests(0, 200)
+
+
+class Ready(BaseAdapter):
+    """A user's adapter that sends by other means, and gives answers that it has read itself."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        answer = requests.Response()
+        answer.status_code, answer._content, answer.request = 200, TOKEN, request
+        return answer
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def test_an_answer_that_an_adapter_has_read_is_taken() -> None:
+    """An adapter without a connection can bring the token, too."""
+    session = GopacsSession("client", "secret", "acceptance")
+    session.mount("https://auth.acc.gopacs-services.eu", Ready())
+    assert session.fetch_token()["access_token"] == "from-the-raw-server"

@@ -18,7 +18,7 @@ NAMES = (
     "ALL_PROXY", "REQUEST_METHOD", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "X_PROXY", "_proxy", "PROXY", "OTHER",
 )  # fmt: skip
 VALUES = ("", "http://proxy.example:1", "*", "example.org", "/ca.pem")
-GIVEN: list[dict[str, str] | None] = [None, {}, {"https": "http://given.example:1"}, {"no_proxy": "*"}]
+GIVEN: list[dict[str, str]] = [{}, {"https": "http://given.example:1"}, {"no_proxy": "*"}]
 URL = "https://api.example.org/x"
 
 
@@ -29,9 +29,8 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTHER", "")
 
 
-def settings(session: requests.Session, proxies: dict[str, str] | None, verify: Any = None) -> Any:
-    given = None if proxies is None else dict(proxies)
-    return session.merge_environment_settings(URL, given, None, verify, None)
+def settings(session: requests.Session, proxies: dict[str, str], verify: Any = None) -> Any:
+    return session.merge_environment_settings(URL, dict(proxies), None, verify, None)
 
 
 @pytest.mark.usefixtures("bare_environment")
