@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from io import BytesIO
 from mmap import mmap
 from time import perf_counter
 from typing import Any, Protocol
@@ -204,8 +205,8 @@ def release(response: Response, *, read: bool) -> None:
             response._content, response._content_consumed = read_within(response, PATIENCE, LONGEST_REFUSAL)
         except (requests.RequestException, urllib3.exceptions.HTTPError, RuntimeError, ValueError):
             response._content = b""  # A broken body does not matter: another answer follows.
-    if response.raw is not None:
-        response.close()
+    response.raw = response.raw or BytesIO()  # An adapter without a connection may leave it None.
+    response.close()
     response._content_consumed = True
 
 

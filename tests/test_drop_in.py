@@ -46,10 +46,12 @@ def test_every_method_bears_the_token(sandbox: Sandbox, method: str) -> None:
 
 
 def test_the_callers_accept_is_kept(sandbox: Sandbox) -> None:
-    """An Accept of the caller's own is sent as it is."""
+    """An Accept of the caller's own is sent as it is, and none where the caller wants none."""
     with sandbox.session() as session:
         session.get(sandbox.api_url, headers={"Accept": "text/xml"})
-    assert sandbox.api_requests[0].headers["Accept"] == "text/xml"
+        session.get(sandbox.api_url, headers={"Accept": None})
+    assert [exchange.headers.get("Accept") for exchange in sandbox.api_requests] == ["text/xml", None]
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1]
 
 
 def test_prepare_request_and_send_bear_the_token(sandbox: Sandbox) -> None:

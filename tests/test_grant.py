@@ -1078,3 +1078,19 @@ def test_an_answer_that_an_adapter_has_read_is_taken() -> None:
     session = GopacsSession("client", "secret", "acceptance")
     session.mount("https://auth.acc.gopacs-services.eu", Ready())
     assert session.fetch_token()["access_token"] == "from-the-raw-server"
+
+
+@pytest.mark.usefixtures("pauses")
+def test_a_circle_of_exceptions_is_an_error_as_any() -> None:
+    """An adapter may raise an exception that is the cause of its own cause."""
+
+    class Circling(Ready):
+        def send(self, *args: Any, **options: Any) -> requests.Response:
+            error, cause = requests.ConnectionError("round"), OSError("and round")
+            cause.__cause__ = error
+            raise error from cause
+
+    session = GopacsSession("client", "secret", "acceptance")
+    session.mount("https://auth.acc.gopacs-services.eu", Circling())
+    with pytest.raises(AuthorizationServerError, match="ConnectionError"):
+        session.fetch_token()
