@@ -557,8 +557,8 @@ def test_hundreds_of_interrupts_leave_a_session_that_works() -> None:
         return count
 
     def send_until_struck(times: int) -> None:
-        # A function, since an interrupt of a loop's jump back escapes the try around it (CPython 3.13). And a count, since
-        # Python drops what is raised in a callback of a weak reference, and the like.
+        # A function, since an interrupt of a loop's jump back escapes the try around it (CPython 3.13). And a count,
+        # since Python drops what is raised in a callback of a weak reference, and the like.
         while len(struck) < times:
             assert session.auth_header
             session.token = None
