@@ -31,6 +31,8 @@ class Renewal:
     thread: int = field(default_factory=threading.get_ident)
     lock: threading.Lock = field(default_factory=threading.Lock)
     gate: threading.Lock = field(default_factory=threading.Lock)
+    followers: dict[str, Renewal] = field(default_factory=dict, repr=False)
+    given_up: bool = False
 
     def wait(self, patience: float) -> bool:
         """Whether it ended within `patience` seconds."""
@@ -43,11 +45,10 @@ class Renewal:
 
 
 class Renewals:
-    """Which renewal is in flight, if any."""
+    """Which renewal is in flight, if any. Without a lock: since CPython 3.14 an interrupt may leave one behind."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # A signal handler that sends a request may find its own thread holding it.
-        self._latest: Renewal | None = None
+        self._latest = Renewal()
         self._here = threading.local()
 
     def start(self, renewal: Renewal) -> Renewal:
@@ -59,24 +60,24 @@ class Renewals:
         telling = getattr(self._here, "telling", None)
         if telling is not None and telling.locked():
             raise TokenRequestError("No access token: token_updater asked for another one.")
-        if sys.is_finalizing():  # pragma: no cover - nothing is measured at the interpreter's end
-            # Other threads no longer run, and one may hold the lock.
-            self._lock = threading.RLock()
-        with self._lock:
+        while True:
             latest = self._latest
-            if latest is None or not latest.lock.locked():
-                self._latest = latest = renewal
-            elif latest.thread == renewal.thread:
+            in_flight = latest.lock.locked() and not latest.given_up
+            if in_flight and latest.thread == renewal.thread:
                 # A signal handler, a client_secret callable or an adapter that calls GOPACS itself.
                 raise TokenRequestError("No access token: it was asked for while this thread was already renewing it.")
-            elif sys.is_finalizing():  # pragma: no cover - as above
-                self._latest = latest = renewal
-            return latest
+            if in_flight and not sys.is_finalizing():  # At the interpreter's end other threads no longer run.
+                return latest
+            # Of all that would follow it, the first does: setdefault is one step.
+            self._latest = following = latest.followers.setdefault("first", renewal)
+            if following is renewal:
+                return renewal
 
     def tell(self, updater: Updater, token: IssuedToken) -> None:
         """Have the user's token_updater store a new token; the token is used whether that works or not."""
-        self._here.telling = telling = threading.Lock()
-        with telling:  # As a renewal's lock.
+        telling = threading.Lock()
+        with telling:  # As a renewal's lock: known to others only once it is held.
+            self._here.telling = telling
             try:
                 updater(dict(token.client.token))
             except Exception as error:  # noqa: BLE001 - its text might hold the token
@@ -90,9 +91,7 @@ class Renewals:
         """
         if other.wait(patience):
             return
-        with self._lock:
-            if self._latest is other:
-                self._latest = None
+        other.given_up = True
         raise AuthorizationServerError(
             f"No access token: its renewal by another thread did not finish within {patience:g} s."
         )

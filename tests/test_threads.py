@@ -323,7 +323,6 @@ LOCKS: dict[str, Callable[[Any], Any]] = {
     "the pools'": lambda session: session.get_adapter("https://localhost").poolmanager.pools.lock,
     "the connections'": lambda session: pool_of(session).pool.mutex,
     "the TLS contexts'": lambda session: pool_of(session).contexts._lock,
-    "the renewals'": lambda session: session._token_auth._tokens._renewals._lock,
 }
 
 
