@@ -70,7 +70,7 @@ class Renewals:
                 return latest
             # Of all that would follow it, the first does: setdefault is one step.
             self._latest = following = latest.followers.setdefault("first", renewal)
-            if following is renewal:
+            if following is renewal:  # pragma: no branch - else two threads were in the line above at once
                 return renewal
 
     def tell(self, updater: Updater, token: IssuedToken) -> None:
