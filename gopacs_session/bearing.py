@@ -225,6 +225,7 @@ def take_cookies(request: PreparedRequest, response: Response) -> None:
 
 def hide_token(response: Response) -> None:
     """Take the token out of an answer that goes into `history`: caches store these, and mask the last request only."""
-    if response.request is not None and "Authorization" in response.request.headers:
+    mending = None if response.request is None else Mending.of(response.request)
+    if mending is not None and response.request.headers.get("Authorization") == mending.token.authorization:
         response.request = response.request.copy()
         response.request.headers["Authorization"] = MASK

@@ -273,6 +273,15 @@ def test_history_shows_no_token(sandbox: Sandbox) -> None:
         assert answer.request.headers["Authorization"] == f"Bearer {session.access_token}"
 
 
+def test_history_shows_the_callers_own_authorization(sandbox: Sandbox) -> None:
+    """The requests of earlier answers show credentials of the caller's own as plain requests does."""
+    sandbox.answer_next_api_requests(2, 302, headers={"Location": "/moved"})
+    with sandbox.session() as session:
+        answer = session.get(f"{sandbox.api_url}/participants", auth=("user", "password"))
+    shown = [earlier.request.headers["Authorization"] for earlier in answer.history]
+    assert shown == [answer.request.headers["Authorization"]] * 2
+
+
 def test_a_redirect_to_http_on_an_own_host_is_no_other_environment() -> None:
     """A redirect to http within one of GOPACS's environments is followed without the token, as elsewhere."""
     with requests_mock.Mocker() as mock, GopacsSession("trader", "s3cret") as session:
