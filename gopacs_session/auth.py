@@ -16,8 +16,7 @@ from requests.auth import AuthBase
 
 from . import environment_variables
 from .adapters import SharedContextAdapter
-from .bearing import MASK, BearerHeaders, Mending
-from .causes import leaving_no_locals
+from .bearer import MASK, BearerHeaders, Mending
 from .environments import PRODUCTION, Environment, environment_of, preset_owning
 from .exceptions import InsecureURLError, WrongEnvironmentError
 from .grant import ClientCredentialsGrant, ClientSecret, Scope
@@ -26,6 +25,7 @@ from .renewal import Updater, check_updater
 from .settings import Settings
 from .timeouts import Timeout, check_seconds
 from .tokens import CurrentToken
+from .tracebacks import leaving_no_locals
 from .transport import TokenTransport
 
 if TYPE_CHECKING:

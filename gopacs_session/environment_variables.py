@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from .causes import leaving_no_locals
 from .environments import PRESETS, PRODUCTION, Environment, preset
 from .exceptions import ConfigurationError
+from .tracebacks import leaving_no_locals
 
 CLIENT_ID = "GOPACS_CLIENT_ID"
 CLIENT_SECRET = "GOPACS_CLIENT_SECRET"

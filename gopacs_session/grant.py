@@ -17,11 +17,11 @@ from oauthlib.oauth2 import BackendApplicationClient
 from urllib3.exceptions import HTTPError
 
 from . import clock
-from .causes import causes, forget_locals, place, reason
 from .environments import Environment
 from .exceptions import AuthorizationServerError, ConfigurationError, InvalidClientError, TokenRequestError
 from .timeouts import Timeout, check_timeout, connect_and_read
 from .token_response import json_object, quotable, retry_after_seconds, verdict
+from .tracebacks import causes, forget_locals, place, reason
 from .transport import CONNECTION_ERRORS, TokenTransport, from_a_signal_handler
 
 log = logging.getLogger("gopacs_session")

@@ -33,7 +33,8 @@ class IssuedToken:
         life = lifetime(answer.get("expires_in"))
         self.issued_at = clock.monotonic() - age
         self.expires_at = clock.time() - age + life  # by the wall clock
-        self.life, self.stale, self.unusable = life, min(leeway, life / 2), min(5.0, life / 10)
+        self.life = life
+        self.stale_below, self.unusable_below = min(leeway, life / 2), min(5.0, life / 10)  # seconds left
         answer = {**answer, "expires_in": life, "expires_at": self.expires_at}
         self.client = BackendApplicationClient(client_id, token=answer)
         self.authorization = f"Bearer {answer['access_token']}"

@@ -12,14 +12,14 @@ import requests
 from . import environment_variables, proxy_variables
 from .adapters import SharedContextAdapter
 from .auth import GopacsAuth
-from .bearing import BearerHeaders, Mending, hide_token
-from .causes import leaving_no_locals
+from .bearer import BearerHeaders, Mending, hide_token
+from .client_credentials_session import ClientCredentialsSession, no_auth
 from .environments import PRODUCTION, Environment
 from .grant import ClientSecret, Scope
-from .oauth2_session import ClientCredentialsSession, plain
-from .parent import OAuth2Session
+from .oauth2_session import OAuth2Session
 from .renewal import Updater
 from .timeouts import RequestTimeout, Timeout, check_timeout
+from .tracebacks import leaving_no_locals
 
 if TYPE_CHECKING:
     from http.cookiejar import CookieJar
@@ -123,7 +123,7 @@ class GopacsSession(ClientCredentialsSession):
             TokenRequestError: a token is needed, and none could be obtained.
         """
         if withhold_token and not (auth or self.auth):
-            auth = plain
+            auth = no_auth
         # Not the parent's request: it sends without a token when it has none, and logs the one it has.
         return super(OAuth2Session, self).request(
             method, url, params=params, data=data, headers=headers, cookies=cookies, files=files, auth=auth,
@@ -134,7 +134,7 @@ class GopacsSession(ClientCredentialsSession):
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """As in requests; a request without an auth of its own bears the token."""
         if request.auth or self.auth:
-            ours = request.auth is plain
+            ours = request.auth is no_auth
         else:
             ours, request = True, copy.copy(request)  # The caller may prepare it again, for another session.
             request.auth = self._token_auth

@@ -112,10 +112,10 @@ class CurrentToken:
             raise TokenExpiredError
         now = clock.monotonic()
         left = min(token.issued_at + token.life - now, token.expires_at - clock.time())
-        if left <= token.unusable:
+        if left <= token.unusable_below:
             raise TokenExpiredError
-        if left <= token.stale and now >= self._retry_at:
-            self._renew_behind(token)
+        if left <= token.stale_below and now >= self._retry_at:
+            self._renew_in_background(token)
         return token
 
     def renew(
@@ -186,7 +186,7 @@ class CurrentToken:
         )  # fmt: skip
         return token
 
-    def _renew_behind(self, token: IssuedToken) -> None:
+    def _renew_in_background(self, token: IssuedToken) -> None:
         """Renew in a thread of its own; a failure is only logged, since the token is still usable."""
         if sys.is_finalizing():  # pragma: no cover - nothing is measured at the interpreter's end
             return  # Thread.start would wait for ever (CPython before 3.12).

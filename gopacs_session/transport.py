@@ -13,9 +13,9 @@ import requests
 import urllib3
 from urllib3.response import ContentDecoder
 
-from .causes import causes
 from .forking import forget_connections, watch
 from .timeouts import Timeout, connect_and_read
+from .tracebacks import causes
 
 CONNECTION_ERRORS = (
     requests.ConnectionError,

@@ -9,6 +9,7 @@ import pytest
 from support import Clock
 
 import gopacs_session.clock
+from gopacs_session import environment_variables
 from gopacs_session.sandbox import Sandbox
 
 pytest.register_assert_rewrite("contract")
@@ -16,15 +17,17 @@ pytest.register_assert_rewrite("contract")
 # A shell that runs the tests in the background has SIGINT ignored, in the processes that they start, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-USER_SETTINGS = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+OF_REQUESTS = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The user's proxies, CA bundles, netrc and GOPACS settings touch no test that does not set them itself."""
-    for name in USER_SETTINGS:
+    for name in OF_REQUESTS:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+    for name in environment_variables.NAMES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
 

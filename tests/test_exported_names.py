@@ -38,10 +38,10 @@ COMMAND = {"cli", "__main__"}
 # What each room, a module or a folder, may not reach by whatever way.
 OUT_OF_REACH = {
     "environments": {"token_response", "tokens", "grant", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
-    "transport": {"grant", "tokens", "bearing", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
-    "grant": {"tokens", "bearing", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
-    "tokens": {"bearing", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
-    "bearing": {"auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "transport": {"grant", "tokens", "bearer", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "grant": {"tokens", "bearer", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "tokens": {"bearer", "auth", "session", "sandbox", "pytest_plugin", *COMMAND},
+    "bearer": {"auth", "session", "sandbox", "pytest_plugin", *COMMAND},
     "auth": {"session", "sandbox", "pytest_plugin", *COMMAND},
     "session": {"sandbox", "pytest_plugin", *COMMAND},
     "__init__": {"sandbox", "pytest_plugin", *COMMAND},
@@ -139,7 +139,7 @@ def test_the_exceptions_know_nobody() -> None:
 
 @pytest.mark.parametrize("room", OUT_OF_REACH)
 def test_imports_go_one_way(room: str) -> None:
-    """A room reaches none that stands above it: cli, sandbox, session, auth, bearing, tokens, grant, transport."""
+    """A room reaches none that stands above it: cli, sandbox, session, auth, bearer, tokens, grant, transport."""
     assert within_reach(room).isdisjoint(OUT_OF_REACH[room])
 
 

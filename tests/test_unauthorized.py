@@ -21,7 +21,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from servers import TOKEN, Answer, Authority, LateSandbox, chunked, http, raw
 from support import Clock, at_once
 
-from gopacs_session import AuthorizationServerError, GopacsAuth, GopacsSession, InvalidClientError, bearing
+from gopacs_session import AuthorizationServerError, GopacsAuth, GopacsSession, InvalidClientError, bearer
 from gopacs_session.sandbox import Sandbox
 
 
@@ -453,7 +453,7 @@ def test_one_connection_serves_all(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
 def test_a_refusal_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A refusal that comes byte by byte does not keep the replay waiting for long."""
-    monkeypatch.setattr(bearing, "PATIENCE", 0.05)
+    monkeypatch.setattr(bearer, "PATIENCE", 0.05)
     answered, in_time = threading.Event(), []
     part = b"1\r\n \r\n" if "chunked" in kind else b" "
 

@@ -14,8 +14,8 @@ from oauthlib.oauth2 import InsecureTransportError
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
-from ..causes import reason
 from ..exceptions import ConfigurationError, TokenRequestError
+from ..tracebacks import reason
 from .exit_code import ExitCode, of_error
 from .log import warnings_to
 from .parser import ONLINE, parse, parser

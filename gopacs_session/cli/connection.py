@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from ..causes import causes, reason
 from ..exceptions import ConfigurationError
 from ..session import GopacsSession
+from ..tracebacks import causes, reason
 from .exit_code import ExitCode
 from .route import Probe, Route, issuer, probe, untrusted_issuer
 from .step import Step

@@ -202,7 +202,7 @@ def release(response: Response, *, read: bool) -> None:
     """Give the connection back to its pool; `read` the body first, up to a limit."""
     if read:
         try:
-            response._content, response._content_consumed = read_within(response, PATIENCE, LONGEST_REFUSAL)
+            response._content, _complete = read_within(response, PATIENCE, LONGEST_REFUSAL)
         except (requests.RequestException, urllib3.exceptions.HTTPError, RuntimeError, ValueError):
             response._content = b""  # A broken body does not matter: another answer follows.
     response.raw = response.raw or BytesIO()  # An adapter without a connection may leave it None.
@@ -225,7 +225,8 @@ def take_cookies(request: PreparedRequest, response: Response) -> None:
 
 def hide_token(response: Response) -> None:
     """Take the token out of an answer that goes into `history`: caches store these, and mask the last request only."""
-    mending = None if response.request is None else Mending.of(response.request)
-    if mending is not None and response.request.headers.get("Authorization") == mending.token.authorization:
+    hooks = () if response.request is None else response.request.hooks.get("response", ())
+    borne = [hook.token.authorization for hook in hooks if isinstance(hook, Mending)]
+    if borne and response.request.headers.get("Authorization") in borne:  # and not the caller's own
         response.request = response.request.copy()
         response.request.headers["Authorization"] = MASK

@@ -1,4 +1,4 @@
-"""Where an exception comes from: requests wraps urllib3, which wraps the system."""
+"""Where an exception comes from (requests wraps urllib3, which wraps the system), and what tracebacks may not show."""
 
 from __future__ import annotations
 
