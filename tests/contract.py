@@ -110,12 +110,13 @@ class TokenEndpointContract:
         assert tokens[0] != tokens[1]
 
     def test_answer_with_refresh_token(self, authorization_server: AuthorizationServer) -> None:
-        """A client with refresh tokens gets the fields of the sample in GOPACS's manual."""
+        """A client with refresh tokens gets the fields of GOPACS's manual, and a life that may have lost a second."""
         response = authorization_server.ask("refresh-tokens")
         assert response.status_code == 200
         answer = response.json()
         assert set(answer) == {*TOKEN_ANSWER, "refresh_token", "session_state"}
-        assert (answer["refresh_expires_in"], answer["token_type"]) == (1800, "Bearer")
+        assert answer["refresh_expires_in"] in (1799, 1800)
+        assert answer["token_type"] == "Bearer"
         assert answer["refresh_token"].count(".") == 2
         assert isinstance(answer["session_state"], str)
 
