@@ -15,7 +15,6 @@ from requests import PreparedRequest, Session
 from requests.auth import AuthBase
 
 from . import environment_variables
-from .adapters import SharedContextAdapter
 from .bearer import MASK, BearerHeaders, Mending
 from .environments import PRODUCTION, Environment, environment_of, preset_owning
 from .exceptions import InsecureURLError, WrongEnvironmentError
@@ -82,9 +81,7 @@ class GopacsAuth(Settings, AuthBase):
         check_seconds("leeway", leeway, least=0)
         check_updater(token_updater)
         environment = environment_of(environment)
-        session = Session()
-        session.mount("https://", SharedContextAdapter())
-        transport = TokenTransport(session, environment.ca_bundle)
+        transport = TokenTransport(Session(), environment.ca_bundle)
         self._session: requests.Session | None = None  # whose requests it authenticates; None: anybody's
         self._grant = ClientCredentialsGrant(environment, client_id, client_secret, scope, token_timeout, transport)
         self._tokens = CurrentToken(self._grant, leeway, token_updater)

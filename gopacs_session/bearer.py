@@ -172,7 +172,7 @@ def is_refusal(response: Response) -> bool:
     errors = {error.lower() for error in _ERROR.findall(response.headers.get("WWW-Authenticate", ""))}
     if response.status_code == 401:
         return "insufficient_scope" not in errors
-    return response.status_code == 403 and "invalid_token" in errors
+    return "invalid_token" in errors
 
 
 def rewind(request: PreparedRequest) -> bool:
@@ -202,7 +202,7 @@ def release(response: Response, *, read: bool) -> None:
     """Give the connection back to its pool; `read` the body first, up to a limit."""
     if read:
         try:
-            response._content, _complete = read_within(response, PATIENCE, LONGEST_REFUSAL)
+            response._content = read_within(response, PATIENCE, LONGEST_REFUSAL)
         except (requests.RequestException, urllib3.exceptions.HTTPError, RuntimeError, ValueError):
             response._content = b""  # A broken body does not matter: another answer follows.
     response.raw = response.raw or BytesIO()  # An adapter without a connection may leave it None.

@@ -60,7 +60,7 @@ class ClientCredentialsGrant:
     client_secret: ClientSecret = field(repr=False)
     scope: Scope
     timeout: Timeout
-    transport: TokenTransport = field(repr=False)
+    transport: TokenTransport
 
     def __post_init__(self) -> None:
         if not (isinstance(self.client_id, str) and self.client_id.strip()):
@@ -127,7 +127,6 @@ class ClientCredentialsGrant:
         else:
             if _is_secret(secret):
                 return secret
-            del secret  # It may be one all the same, in bytes say, and tracebacks can show what a function holds.
             fault = "returned no non-empty string"
         raise TokenRequestError(self._message(f"the client_secret callable {fault}."))
 
@@ -174,7 +173,7 @@ class ClientCredentialsGrant:
             description=quotable(answer.get("error_description"), secret),
             retry_after=retry_after,
         )
-        return error, kind is AuthorizationServerError and (retry_after or 0) <= LONGEST_PAUSE
+        return error, kind is AuthorizationServerError and (retry_after is None or retry_after <= LONGEST_PAUSE)
 
     def _message(self, text: str) -> str:
         return f"No access token for {self.environment.name}: {text}"

@@ -19,7 +19,7 @@ log = logging.getLogger("gopacs_session")
 Updater = Callable[[dict[str, Any]], None]
 
 
-@dataclass(eq=False)
+@dataclass
 class Renewal:
     """One renewal. It is in flight for as long as the thread that runs it holds its lock.
 
@@ -31,7 +31,7 @@ class Renewal:
     thread: int = field(default_factory=threading.get_ident)
     lock: threading.Lock = field(default_factory=threading.Lock)
     gate: threading.Lock = field(default_factory=threading.Lock)
-    followers: dict[str, Renewal] = field(default_factory=dict, repr=False)
+    followers: dict[str, Renewal] = field(default_factory=dict)
     given_up: bool = False
 
     def wait(self, patience: float) -> bool:
@@ -111,9 +111,9 @@ class Failure:
 
     def __init__(self, error: TokenRequestError) -> None:
         self.error = error
-        asked = error.retry_after or 0.0
+        asked = error.retry_after
         # A shorter one has been waited for between the tries.
-        seconds = min(asked, LONGEST_MEMORY) if asked > LONGEST_PAUSE else 0.0
+        seconds = min(asked, LONGEST_MEMORY) if asked is not None and asked > LONGEST_PAUSE else 0.0
         refused = REFUSED_CREDENTIALS if isinstance(error, InvalidClientError) else 0.0
         self.until = clock.monotonic() + max(seconds, refused)
 

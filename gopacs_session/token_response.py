@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from itertools import product
 from typing import Any
@@ -92,9 +93,11 @@ def retry_after_seconds(value: str | None) -> float | None:
     if value.strip().isdecimal():
         return min(seconds(value), LONGEST_LIFE)
     try:
-        return min(max(0.0, parsedate_to_datetime(value).timestamp() - clock.time()), LONGEST_LIFE)
-    except (TypeError, ValueError, OverflowError):
+        # As UTC, whatever it says: HTTP knows no other. Without a zone, Windows raises OSError for early dates.
+        date = parsedate_to_datetime(value).replace(tzinfo=timezone.utc)
+    except (ValueError, OverflowError):
         return None
+    return min(max(0.0, date.timestamp() - clock.time()), LONGEST_LIFE)
 
 
 def seconds(value: object) -> float:

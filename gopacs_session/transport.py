@@ -93,7 +93,7 @@ def from_a_signal_handler(error: Exception, elapsed: float, timeout: Timeout) ->
 def _read_whole(response: requests.Response, seconds: float, **_: Any) -> requests.Response:
     """Replace an answer by its status and body, without any header that somebody would act on."""
     with response:
-        body, _complete = read_within(response, seconds, LONGEST_ANSWER)
+        body = read_within(response, seconds, LONGEST_ANSWER)
     answer = requests.Response()
     answer.status_code, answer.url = response.status_code, response.url
     answer._content, answer._content_consumed = body, True
@@ -104,8 +104,8 @@ def _read_whole(response: requests.Response, seconds: float, **_: Any) -> reques
     return answer
 
 
-def read_within(response: requests.Response, seconds: float, limit: int) -> tuple[bytes, bool]:
-    """The decoded body, or as much of it as `limit` bytes, and whether that is all of it.
+def read_within(response: requests.Response, seconds: float, limit: int) -> bytes:
+    """The decoded body, or as much of it as `limit` bytes.
 
     Bounded as a whole: a timeout of requests is for each wait, and what comes may decode to nothing, or to gigabytes.
 
@@ -115,7 +115,7 @@ def read_within(response: requests.Response, seconds: float, limit: int) -> tupl
     """
     response.raw = response.raw or BytesIO()  # An adapter without a connection may leave it None.
     if isinstance(response._content, bytes):
-        return response._content[:limit], len(response._content) <= limit
+        return response._content[:limit]
     raw, deadline, wire = response.raw, perf_counter() + seconds, bytearray()
     # read1 returns what has arrived; read would wait for all of CHUNK, with a timeout for each byte.
     read = partial(raw.read1, decode_content=False) if isinstance(raw, urllib3.HTTPResponse) else raw.read
@@ -125,13 +125,13 @@ def read_within(response: requests.Response, seconds: float, limit: int) -> tupl
             raise requests.Timeout(f"The answer was not complete after {seconds:g} s.")
     coding = response.headers.get("Content-Encoding", "").lower()
     body = _decoded(bytes(wire), coding, limit) if coding in CODINGS else bytes(wire)
-    return body[:limit], max(len(wire), len(body)) <= limit
+    return body[:limit]
 
 
 def _decoded(body: bytes, coding: str, limit: int) -> bytes:
     """What `body` decodes to, or a little more than `limit` bytes of it."""
     response = urllib3.HTTPResponse(BytesIO(body), {"Content-Encoding": coding}, preload_content=False)
     decoded = bytearray()
-    while len(decoded) <= limit and (part := response.read(PART, decode_content=True)):
+    while len(decoded) <= limit and (part := response.read(PART)):
         decoded += part
     return bytes(decoded)

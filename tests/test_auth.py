@@ -263,7 +263,7 @@ def test_threads_that_were_refused_with_one_token_share_the_next(sandbox: Sandbo
     assert auth.fetch_token(refused=refused)["access_token"] == tokens[0]
 
 
-@pytest.mark.parametrize("refused", ["", " ", b"Bearer abc", 401])
+@pytest.mark.parametrize("refused", ["", " ", "Bearer abc def", b"Bearer abc", 401])
 def test_what_cannot_have_been_refused_is_an_error(sandbox: Sandbox, auth: GopacsAuth, refused: Any) -> None:
     """Anything but a token or an Authorization is refused, and nothing is asked for."""
     with pytest.raises(ConfigurationError, match="refused"):

@@ -310,11 +310,22 @@ def test_a_server_that_echoes_the_secret(vault: Sandbox, spoils: Spoils, kind: s
     spoils.assert_clean()
 
 
-@pytest.mark.parametrize("secret", ["key&", "key\\", "key'", "key "])
-@pytest.mark.parametrize("encode", [quote, quote_plus, json.dumps, html.escape])
+@pytest.mark.parametrize("secret", ["key&", "key\\", "key'", "key ", "<key>", "\u20ackey"])
+@pytest.mark.parametrize(
+    "encode",
+    [
+        quote,
+        quote_plus,
+        html.escape,
+        lambda secret: json.dumps(secret)[1:-1],
+        lambda secret: repr(secret)[1:-1],
+        lambda secret: repr(secret.encode())[2:-1],
+    ],
+    ids=["quote", "quote_plus", "HTML", "JSON", "repr", "bytes"],
+)
 def test_nothing_is_left_of_an_echo(vault: Sandbox, secret: str, encode: Callable[[str], str]) -> None:
     """An echo goes as a whole, also where it begins like another form of the secret."""
-    answer = {"error": "invalid_client", "error_description": encode(secret).strip('"')}
+    answer = {"error": "invalid_client", "error_description": encode(secret)}
     vault.answer_next_token_requests(1, 401, body=answer)
     with vault.session(client_secret=secret) as session, pytest.raises(TokenRequestError) as refusal:
         session.fetch_token()

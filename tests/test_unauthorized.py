@@ -26,7 +26,7 @@ from gopacs_session.sandbox import Sandbox
 
 
 @pytest.fixture
-def session(sandbox: Sandbox) -> Iterator[GopacsSession]:
+def revoked(sandbox: Sandbox) -> Iterator[GopacsSession]:
     """A session whose token has been revoked unbeknown to it."""
     with sandbox.session() as session:
         session.get(f"{sandbox.api_url}/warm")
@@ -35,9 +35,9 @@ def session(sandbox: Sandbox) -> Iterator[GopacsSession]:
         yield session
 
 
-def test_a_revoked_token_is_replaced_and_the_request_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_a_revoked_token_is_replaced_and_the_request_replayed(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """A request whose token was revoked early is sent again with a new one; the caller sees the final answer."""
-    answer = session.get(f"{sandbox.api_url}/participants")
+    answer = revoked.get(f"{sandbox.api_url}/participants")
     assert answer.status_code == 200
     assert [(exchange.status, exchange.token_number) for exchange in sandbox.api_requests] == [(401, 1), (200, 2)]
     assert len(sandbox.token_requests) == 2
@@ -74,9 +74,9 @@ def read(file: IO[bytes], size: int) -> IO[bytes]:
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_the_replay_carries_the_same_body(sandbox: Sandbox, session: GopacsSession, kind: str) -> None:
+def test_the_replay_carries_the_same_body(sandbox: Sandbox, revoked: GopacsSession, kind: str) -> None:
     """Whatever the body was made of, it arrives the second time as it did the first."""
-    assert session.post(f"{sandbox.api_url}/message", **BODIES[kind]()).status_code == 200
+    assert revoked.post(f"{sandbox.api_url}/message", **BODIES[kind]()).status_code == 200
     first, second = sandbox.api_requests
     assert (first.status, second.status) == (401, 200)
     assert first.body == second.body
@@ -85,67 +85,67 @@ def test_the_replay_carries_the_same_body(sandbox: Sandbox, session: GopacsSessi
     assert first.headers.get("Content-Type") == second.headers.get("Content-Type")
 
 
-def test_a_file_is_rewound_to_where_it_stood(sandbox: Sandbox, session: GopacsSession, tmp_path: Path) -> None:
+def test_a_file_is_rewound_to_where_it_stood(sandbox: Sandbox, revoked: GopacsSession, tmp_path: Path) -> None:
     """A file that was read in part before the request is sent from there both times, not from its start."""
     path = tmp_path / "message.xml"
     path.write_bytes(XML)
     with path.open("rb") as file:
-        assert session.post(f"{sandbox.api_url}/message", data=read(file, 10)).status_code == 200
+        assert revoked.post(f"{sandbox.api_url}/message", data=read(file, 10)).status_code == 200
     assert [exchange.body for exchange in sandbox.api_requests] == [b"<message/>"] * 2
 
 
-def test_a_generator_is_not_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_a_generator_is_not_replayed(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """A body that can't be sent twice is not: the caller gets the 401, and the next request has a new token."""
-    answer = session.post(f"{sandbox.api_url}/message", data=(part for part in [b"<mess", b"age/>"]))
+    answer = revoked.post(f"{sandbox.api_url}/message", data=(part for part in [b"<mess", b"age/>"]))
     assert answer.status_code == 401
     assert [exchange.body for exchange in sandbox.api_requests] == [b"<message/>"]
-    assert session.post(f"{sandbox.api_url}/message", data=iter([b"<message/>"])).status_code == 200
+    assert revoked.post(f"{sandbox.api_url}/message", data=iter([b"<message/>"])).status_code == 200
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2]
 
 
 def test_a_generator_that_is_not_replayed_leaves_the_refusal_to_be_read(
-    sandbox: Sandbox, session: GopacsSession
+    sandbox: Sandbox, revoked: GopacsSession
 ) -> None:
     """With stream=True, the body of a 401 to an unrepeatable request is the caller's to read."""
     sandbox.answer_next_api_requests(1, 401, body=b"why")
-    with session.post(f"{sandbox.api_url}/message", data=iter([b"<message/>"]), stream=True) as answer:
+    with revoked.post(f"{sandbox.api_url}/message", data=iter([b"<message/>"]), stream=True) as answer:
         assert (answer.status_code, answer.raw.read()) == (401, b"why")
 
 
-def test_a_pipe_is_not_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_a_pipe_is_not_replayed(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """A file that can't be rewound is not sent again: the caller gets the 401."""
 
     class Pipe(io.BytesIO):
         def seek(self, *args: Any) -> int:
             raise OSError("not seekable")
 
-    assert session.post(f"{sandbox.api_url}/message", data=Pipe(b"<message/>")).status_code == 401
+    assert revoked.post(f"{sandbox.api_url}/message", data=Pipe(b"<message/>")).status_code == 401
     assert len(sandbox.api_requests) == 1
 
 
-def test_16_threads_with_a_dead_token_cost_one_renewal(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_16_threads_with_a_dead_token_cost_one_renewal(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """16 threads that are refused with the same token share one renewal, and all succeed."""
-    answers = at_once(16, lambda: session.get(f"{sandbox.api_url}/participants"))
+    answers = at_once(16, lambda: revoked.get(f"{sandbox.api_url}/participants"))
     assert [answer.status_code for answer in answers] == [200] * 16
     assert len(sandbox.token_requests) == 2
 
 
-def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """The second 401 goes to the caller."""
     sandbox.answer_next_api_requests(2, 401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-    answer = session.get(f"{sandbox.api_url}/participants")
+    answer = revoked.get(f"{sandbox.api_url}/participants")
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     assert (len(sandbox.api_requests), len(sandbox.token_requests)) == (2, 2)
 
 
 def test_an_api_that_refuses_for_ever_costs_a_renewal_each_5_seconds(
-    clock: Clock, sandbox: Sandbox, session: GopacsSession
+    clock: Clock, sandbox: Sandbox, revoked: GopacsSession
 ) -> None:
     """8 threads that an API refuses for ever cost no token request while the last is younger than 5 s."""
     sandbox.answer_next_api_requests(math.inf, 401)
     for _ in range(12):
-        answers = at_once(8, lambda: session.get(f"{sandbox.api_url}/participants"))
+        answers = at_once(8, lambda: revoked.get(f"{sandbox.api_url}/participants"))
         assert [answer.status_code for answer in answers] == [401] * 8
         clock.advance(1)
     assert len(sandbox.token_requests) == 1 + 3
@@ -163,12 +163,12 @@ def test_an_api_whose_clock_is_behind(clock: Clock) -> None:
         assert len(sandbox.token_requests) == 2
 
 
-def test_revocations_are_mended_time_after_time(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_revocations_are_mended_time_after_time(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """However soon after the last one a revocation comes, a renewal that mends it is made at once."""
     for _ in range(5):
         sandbox.revoke_tokens()
-        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
-        assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+        assert revoked.get(f"{sandbox.api_url}/participants").status_code == 200
+        assert revoked.get(f"{sandbox.api_url}/participants").status_code == 200
 
 
 CHALLENGES = {
@@ -190,17 +190,17 @@ CHALLENGES = {
 
 @pytest.mark.parametrize(("status", "challenge"), CHALLENGES)
 def test_the_challenge_tells_what_is_refused(
-    sandbox: Sandbox, session: GopacsSession, status: int, challenge: str
+    sandbox: Sandbox, revoked: GopacsSession, status: int, challenge: str
 ) -> None:
     """A 401 is mended unless the token's scope is too narrow, and a 403 if it says that the token is invalid."""
     sandbox.answer_next_api_requests(1, status, headers={"WWW-Authenticate": challenge})
     sandbox.answer_next_api_requests(1, 200)
     mended = CHALLENGES[status, challenge]
-    assert session.get(f"{sandbox.api_url}/participants").status_code == (200 if mended else status)
+    assert revoked.get(f"{sandbox.api_url}/participants").status_code == (200 if mended else status)
     assert len(sandbox.token_requests) == (2 if mended else 1)
 
 
-def test_users_hooks_see_only_the_final_answer(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_users_hooks_see_only_the_final_answer(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """raise_for_status as a hook, on the session or on the call, never meets the 401 that was mended."""
     seen: list[int] = []
 
@@ -208,17 +208,17 @@ def test_users_hooks_see_only_the_final_answer(sandbox: Sandbox, session: Gopacs
         seen.append(response.status_code)
         response.raise_for_status()
 
-    session.hooks["response"].append(hook)
-    assert session.get(f"{sandbox.api_url}/participants").status_code == 200
+    revoked.hooks["response"].append(hook)
+    assert revoked.get(f"{sandbox.api_url}/participants").status_code == 200
     sandbox.revoke_tokens()
-    session.hooks["response"].clear()
-    assert session.get(f"{sandbox.api_url}/participants", hooks={"response": [hook]}).status_code == 200
+    revoked.hooks["response"].clear()
+    assert revoked.get(f"{sandbox.api_url}/participants", hooks={"response": [hook]}).status_code == 200
     assert seen == [200, 200]
 
 
-def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """A mounted adapter sends both the refused request and the replay, with the same options of the call."""
-    inner = session.get_adapter(f"{sandbox.api_url}/")
+    inner = revoked.get_adapter(f"{sandbox.api_url}/")
 
     class Recording(BaseAdapter):
         sent: list[tuple[str, dict[str, Any]]] = []
@@ -230,18 +230,18 @@ def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, session: Gop
         def close(self) -> None:
             inner.close()
 
-    session.mount(f"{sandbox.api_url}/mounted", Recording())
+    revoked.mount(f"{sandbox.api_url}/mounted", Recording())
     url, proxies = f"{sandbox.api_url}/mounted/participants", {"https": "http://127.0.0.1:1", "no_proxy": "localhost"}
     options = {"timeout": (3, 7), "verify": sandbox.ca_file, "cert": "client.pem", "proxies": proxies, "stream": True}
-    assert session.get(url, **options).status_code == 200
+    assert revoked.get(url, **options).status_code == 200
     assert Recording.sent == [(url, options)] * 2
 
 
-def test_a_failed_renewal_after_a_401_is_raised(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_a_failed_renewal_after_a_401_is_raised(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """When no new token can be obtained, the caller gets that error."""
     sandbox.client_enabled = False
     with pytest.raises(InvalidClientError):
-        session.get(f"{sandbox.api_url}/participants")
+        revoked.get(f"{sandbox.api_url}/participants")
 
 
 @pytest.mark.usefixtures("pauses")
@@ -268,26 +268,26 @@ def test_a_newer_token_is_used_without_another_renewal(sandbox: Sandbox) -> None
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 2]
 
 
-def test_cookies_of_a_refusal_reach_the_replay(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_cookies_of_a_refusal_reach_the_replay(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """A cookie that comes with the 401 goes with the replay and the requests after it, as with HTTPDigestAuth."""
-    session.cookies.set("own", "1")
+    revoked.cookies.set("own", "1")
     sandbox.answer_next_api_requests(1, 401, headers={"Set-Cookie": "node=2; Path=/"})
-    session.get(f"{sandbox.api_url}/participants", cookies={"once": "3"})
-    session.get(f"{sandbox.api_url}/participants")
+    revoked.get(f"{sandbox.api_url}/participants", cookies={"once": "3"})
+    revoked.get(f"{sandbox.api_url}/participants")
     cookies = [set(exchange.headers["Cookie"].split("; ")) for exchange in sandbox.api_requests]
     assert cookies == [{"own=1", "once=3"}, {"own=1", "node=2", "once=3"}, {"own=1", "node=2"}]
 
 
 @pytest.mark.parametrize("own", ["own=1", b"own=1", None])
-def test_the_callers_cookie_header_stays(sandbox: Sandbox, session: GopacsSession, own: Any) -> None:
+def test_the_callers_cookie_header_stays(sandbox: Sandbox, revoked: GopacsSession, own: Any) -> None:
     """The replay has the Cookie header that the caller wrote, or none where the caller took it away."""
-    session.cookies.set("jar", "1")
-    prepared = session.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
+    revoked.cookies.set("jar", "1")
+    prepared = revoked.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
     del prepared.headers["Cookie"]
     if own:
         prepared.headers["Cookie"] = own
     sandbox.answer_next_api_requests(1, 401, headers={"Set-Cookie": "node=2; Path=/"})
-    assert session.send(prepared).status_code == 200
+    assert revoked.send(prepared).status_code == 200
     assert [exchange.headers.get("Cookie") for exchange in sandbox.api_requests] == ["own=1" if own else None] * 2
 
 
@@ -307,17 +307,17 @@ def test_a_401_to_a_request_without_our_token_is_the_callers(sandbox: Sandbox, o
     assert len(sandbox.api_requests) == 1
 
 
-def test_a_header_set_after_preparing_is_the_callers(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_a_header_set_after_preparing_is_the_callers(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """A prepared request whose Authorization the caller replaced is neither renewed nor replayed."""
-    prepared = session.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
+    prepared = revoked.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
     prepared.headers["Authorization"] = "Bearer of-another-system"
-    assert session.send(prepared).status_code == 401
+    assert revoked.send(prepared).status_code == 401
     assert len(sandbox.api_requests) == 1
 
 
-def test_a_streamed_request_is_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_a_streamed_request_is_replayed(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """With stream=True the body of the final answer is left for the caller to read."""
-    with session.get(f"{sandbox.api_url}/participants", stream=True) as answer:
+    with revoked.get(f"{sandbox.api_url}/participants", stream=True) as answer:
         assert answer.status_code == 200
         assert b"".join(answer.iter_content(10)).startswith(b"{")
 
@@ -345,19 +345,19 @@ def test_connections_are_returned_to_the_pool(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("data", [b"<message/>", None], ids=["bytes", "generator"])
 def test_one_connection_serves_refusal_and_renewal(
-    sandbox: Sandbox, session: GopacsSession, data: Any, stream: bool
+    sandbox: Sandbox, revoked: GopacsSession, data: Any, stream: bool
 ) -> None:
     """With a pool of one blocking connection for both servers, a refusal leads to no deadlock."""
-    adapter = session.get_adapter(f"{sandbox.api_url}/")
+    adapter = revoked.get_adapter(f"{sandbox.api_url}/")
     assert isinstance(adapter, HTTPAdapter)
     adapter.init_poolmanager(1, 1, block=True)
     done: list[int] = []
 
     def call() -> None:
         body = data or iter([b"<message/>"])
-        with session.post(f"{sandbox.api_url}/message", data=body, stream=stream) as answer:
+        with revoked.post(f"{sandbox.api_url}/message", data=body, stream=stream) as answer:
             done.append(answer.status_code)
-        done.append(session.get(f"{sandbox.api_url}/message").status_code)
+        done.append(revoked.get(f"{sandbox.api_url}/message").status_code)
 
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
@@ -402,11 +402,11 @@ def test_an_adapter_that_tells_little(sandbox: Sandbox) -> None:
     assert auth.token["access_token"] != "stored"
 
 
-def test_an_endless_refusal_is_not_read_to_its_end(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_an_endless_refusal_is_not_read_to_its_end(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """A refusal's huge body does not fill the memory before the replay; what there is of it is kept in the history."""
     body = b"x" * 1_000_000
     sandbox.answer_next_api_requests(1, 401, body=body)
-    answer = session.get(f"{sandbox.api_url}/participants")
+    answer = revoked.get(f"{sandbox.api_url}/participants")
     assert answer.status_code == 200
     assert 0 < len(answer.history[0].content) < len(body)
 
@@ -476,11 +476,11 @@ def test_a_refusal_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     assert in_time in ([True], [])  # Nothing where it met the closed connection first.
 
 
-def test_a_refusal_that_unpacks_to_gigabytes_is_cut(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_a_refusal_that_unpacks_to_gigabytes_is_cut(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """Of a zipped refusal, too, the history keeps a bounded part."""
     body = gzip.compress(b" " * 50_000_000)
     sandbox.answer_next_api_requests(1, 401, body=body, headers={"Content-Encoding": "gzip"})
-    answer = session.get(f"{sandbox.api_url}/participants")
+    answer = revoked.get(f"{sandbox.api_url}/participants")
     assert answer.status_code == 200
     assert 0 < len(answer.history[0].content) < 1_000_000
 
@@ -514,20 +514,20 @@ def test_a_streamed_refusal_is_not_read(tmp_path: Path, kind: str) -> None:
     assert in_time == [True]
 
 
-def test_a_refusal_that_is_too_big_gives_its_connection_back(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_a_refusal_that_is_too_big_gives_its_connection_back(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """With a pool of one blocking connection, a refusal that is not read to its end leads to no deadlock."""
-    adapter = session.get_adapter(f"{sandbox.api_url}/")
+    adapter = revoked.get_adapter(f"{sandbox.api_url}/")
     assert isinstance(adapter, HTTPAdapter)
     adapter.init_poolmanager(1, 1, block=True)
     sandbox.answer_next_api_requests(1, 401, body=b"x" * 1_000_000)
     done: list[int] = []
-    thread = threading.Thread(target=lambda: done.append(session.get(sandbox.api_url).status_code), daemon=True)
+    thread = threading.Thread(target=lambda: done.append(revoked.get(sandbox.api_url).status_code), daemon=True)
     thread.start()
     thread.join(10)
     assert done == [200]
 
 
-def test_a_file_that_was_closed_meanwhile_is_not_replayed(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_a_file_that_was_closed_meanwhile_is_not_replayed(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """A file that closes itself when it has been read can't be rewound: the caller gets the 401."""
 
     class SelfClosing(io.BytesIO):
@@ -540,7 +540,7 @@ def test_a_file_that_was_closed_meanwhile_is_not_replayed(sandbox: Sandbox, sess
         def __len__(self) -> int:
             return len(XML)
 
-    assert session.post(f"{sandbox.api_url}/message", data=SelfClosing(XML)).status_code == 401
+    assert revoked.post(f"{sandbox.api_url}/message", data=SelfClosing(XML)).status_code == 401
     assert [exchange.body for exchange in sandbox.api_requests] == [XML]
 
 
@@ -565,9 +565,9 @@ def test_a_refusal_after_a_redirect_that_dropped_a_file_is_mended(sandbox: Sandb
         assert session.post(f"{sandbox.api_url}/message", data=io.BytesIO(b"<message/>")).status_code == 200
 
 
-def test_a_refusal_whose_renewal_fails_gives_its_connection_back(sandbox: Sandbox, session: GopacsSession) -> None:
+def test_a_refusal_whose_renewal_fails_gives_its_connection_back(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """With two connections, streamed refusals that end in kept errors do not use them up."""
-    adapter = session.get_adapter(f"{sandbox.api_url}/")
+    adapter = revoked.get_adapter(f"{sandbox.api_url}/")
     assert isinstance(adapter, HTTPAdapter)
     adapter.init_poolmanager(1, 2, block=True)
     sandbox.client_enabled = False
@@ -576,7 +576,7 @@ def test_a_refusal_whose_renewal_fails_gives_its_connection_back(sandbox: Sandbo
     def call() -> None:
         for _ in range(3):
             try:
-                session.post(f"{sandbox.api_url}/message", data=b"<message/>", stream=True)
+                revoked.post(f"{sandbox.api_url}/message", data=b"<message/>", stream=True)
             except InvalidClientError as error:
                 kept.append(error)
 
@@ -605,9 +605,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]
 Lines = Callable[[], list[tuple[str, str]]]
 
 
-def test_the_log_tells_of_a_refusal_that_was_mended(sandbox: Sandbox, session: GopacsSession, lines: Lines) -> None:
+def test_the_log_tells_of_a_refusal_that_was_mended(sandbox: Sandbox, revoked: GopacsSession, lines: Lines) -> None:
     """One line at INFO: host, path and status, and nothing that follows the path."""
-    session.get(f"{sandbox.api_url}/participants", params={"key": "q"})
+    revoked.get(f"{sandbox.api_url}/participants", params={"key": "q"})
     assert lines() == [("INFO", "localhost/participants refused a token (401), but not another.")]
 
 
@@ -668,10 +668,10 @@ WHYS: dict[str, Callable[[Sandbox, GopacsSession], None]] = {
 
 @pytest.mark.parametrize("why", WHYS)
 def test_the_log_tells_of_a_refusal_that_stands(
-    sandbox: Sandbox, session: GopacsSession, lines: Lines, why: str
+    sandbox: Sandbox, revoked: GopacsSession, lines: Lines, why: str
 ) -> None:
     """One line at WARNING: host, path and status, and why it was not mended."""
-    WHYS[why](sandbox, session)
+    WHYS[why](sandbox, revoked)
     level, text = lines()[-1]
     assert level == "WARNING"
     assert text.startswith(f"localhost/participants refused a token (401), and that stands: {why}")
@@ -679,12 +679,12 @@ def test_the_log_tells_of_a_refusal_that_stands(
     assert len(lines()) == (2 if WHYS[why] is accepted_too_seldom else 1)
 
 
-def test_the_log_tells_of_a_url_that_gets_no_token(sandbox: Sandbox, session: GopacsSession, lines: Lines) -> None:
+def test_the_log_tells_of_a_url_that_gets_no_token(sandbox: Sandbox, revoked: GopacsSession, lines: Lines) -> None:
     """One line at DEBUG names the foreign host, and nothing more of the URL."""
     foreign = sandbox.api_url.replace("localhost", "127.0.0.1")
-    session.mount(foreign, session.get_adapter(sandbox.api_url))
+    revoked.mount(foreign, revoked.get_adapter(sandbox.api_url))
     with suppress(requests.ConnectionError):
-        session.get(f"{foreign}/participants?key=q".replace("//", "//user:password@"))
+        revoked.get(f"{foreign}/participants?key=q".replace("//", "//user:password@"))
     assert lines() == [("DEBUG", "127.0.0.1 does not belong to sandbox: it gets no token.")]
 
 
