@@ -203,7 +203,7 @@ def release(response: Response, *, read: bool) -> None:
     if read:
         try:
             response._content = read_within(response, PATIENCE, LONGEST_REFUSAL)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, RuntimeError, ValueError):
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError):
             response._content = b""  # A broken body does not matter: another answer follows.
     response.raw = response.raw or BytesIO()  # An adapter without a connection may leave it None.
     response.close()
@@ -225,8 +225,10 @@ def take_cookies(request: PreparedRequest, response: Response) -> None:
 
 def hide_token(response: Response) -> None:
     """Take the token out of an answer that goes into `history`: caches store these, and mask the last request only."""
-    hooks = () if response.request is None else response.request.hooks.get("response", ())
+    if response.request is None:  # Some adapters leave it out.
+        return
+    hooks = response.request.hooks.get("response", ())
     borne = [hook.token.authorization for hook in hooks if isinstance(hook, Mending)]
-    if borne and response.request.headers.get("Authorization") in borne:  # and not the caller's own
+    if response.request.headers.get("Authorization") in borne:  # and not the caller's own
         response.request = response.request.copy()
         response.request.headers["Authorization"] = MASK

@@ -146,6 +146,7 @@ def test_a_refusal_is_mended_by_the_sessions_own_adapter(sandbox: Sandbox, sessi
     file.seek(10)
     answer = session.post(f"{sandbox.api_url}/message", data=file)
     assert (answer.status_code, [earlier.status_code for earlier in answer.history]) == (200, [401])
+    assert answer.history[0].request.headers["Authorization"] == "Bearer ***"
     assert [exchange.body for exchange in sandbox.api_requests[1:]] == [b"<message/>"] * 2
     assert token_numbers(sandbox) == [1, 1, 2]
     assert adapter.sent == [f"{sandbox.api_url}/", *[f"{sandbox.api_url}/message"] * 2]
@@ -261,6 +262,12 @@ def test_threads_that_were_refused_with_one_token_share_the_next(sandbox: Sandbo
     assert tokens[0] not in refused
     assert len(sandbox.token_requests) == 2
     assert auth.fetch_token(refused=refused)["access_token"] == tokens[0]
+
+
+def test_a_token_of_an_earlier_run_that_was_refused(sandbox: Sandbox, auth: GopacsAuth) -> None:
+    """An auth object that has no token yet asks for one, whichever was refused."""
+    assert auth.fetch_token(refused="of-yesterday")["access_token"] == auth.token["access_token"]
+    assert len(sandbox.token_requests) == 1
 
 
 @pytest.mark.parametrize("refused", ["", " ", "Bearer abc def", b"Bearer abc", 401])

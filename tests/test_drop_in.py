@@ -63,12 +63,16 @@ def test_prepare_request_and_send_bear_the_token(sandbox: Sandbox) -> None:
 
 
 def test_auth_on_a_call_wins(sandbox: Sandbox) -> None:
-    """Credentials that the caller names go out instead of the token."""
+    """Credentials that the caller names, on the call or the session, go out instead of the token, and of netrc's."""
+    Path(os.environ["NETRC"]).write_text("machine localhost login user password from-netrc\n")
     with sandbox.session() as session:
-        session.get(sandbox.api_url, auth=("user", "password"))
+        session.trust_env = True
+        session.get(sandbox.api_url, auth=("call", "password"))
         session.auth = ("session", "password")
         session.get(sandbox.api_url)
-    assert [str(exchange.authorization).split()[0] for exchange in sandbox.api_requests] == ["Basic", "Basic"]
+        session.get(sandbox.api_url, withhold_token=True)
+    own = [requests.auth._basic_auth_str(user, "password") for user in ("call", "session", "session")]
+    assert [exchange.authorization for exchange in sandbox.api_requests] == own
     assert sandbox.token_requests == []
 
 

@@ -173,6 +173,16 @@ def test_a_bad_setting_is_refused_when_it_is_set(thing: Any, name: str, value: A
     with pytest.raises(ConfigurationError, match=name):
         setattr(thing, name, value)
     assert getattr(thing, name) == before
+    with pytest.raises(TypeError if name == "token" else ConfigurationError, match=name):
+        type(thing)("trader", "s3cret", **{name: value})
+
+
+@pytest.mark.parametrize("kind", [GopacsSession, GopacsAuth])
+def test_the_defaults(kind: Any) -> None:
+    """They are the documented ones: production, no scope, and these seconds."""
+    thing = kind("trader", "s3cret")
+    assert (thing.environment.name, thing.scope, thing.token_updater) == ("production", None, None)
+    assert (thing.leeway, thing.token_timeout, getattr(thing, "timeout", 60)) == (60, 10, 60)
 
 
 @pytest.mark.parametrize("value", ["foo", "60", 0, -1, True, (1, 2, 3), float("nan")], ids=str)

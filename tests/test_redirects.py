@@ -256,8 +256,34 @@ def test_the_callers_own_header_survives_a_redirect(sandbox: Sandbox) -> None:
     with sandbox.session() as session:
         prepared = session.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
         prepared.headers["Authorization"] = "Bearer of-another-system"
-        session.send(prepared)
+        [earlier] = session.send(prepared).history
+    assert earlier.request.headers["Authorization"] == "Bearer of-another-system"
     assert [exchange.authorization for exchange in sandbox.api_requests] == ["Bearer of-another-system"] * 2
+
+
+def test_the_callers_own_header_does_not_leave_its_host(sandbox: Sandbox, other: Sandbox) -> None:
+    """An Authorization that the caller put on a prepared request is dropped by a redirect elsewhere, as by requests."""
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": foreign(other)})
+    with sandbox.session() as session:
+        prepared = session.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
+        prepared.headers["Authorization"] = "Bearer of-another-system"
+        trusting(other, session).send(prepared)
+    assert [exchange.authorization for exchange in other.api_requests] == [None]
+
+
+def test_a_token_that_is_taken_away_along_a_redirect(sandbox: Sandbox) -> None:
+    """If the session has no token any more when a redirect is followed, the request goes on without. Hooks see all."""
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": "/moved"})
+    seen = []
+
+    def forget(answer: requests.Response, **_: Any) -> None:
+        seen.append(answer.status_code)
+        session.token = None
+
+    with sandbox.session() as session:
+        session.get(f"{sandbox.api_url}/participants", hooks={"response": forget})
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1, None]
+    assert seen == [302, 401]
 
 
 def test_history_shows_no_token(sandbox: Sandbox) -> None:
@@ -274,10 +300,13 @@ def test_history_shows_no_token(sandbox: Sandbox) -> None:
 
 
 def test_history_shows_the_callers_own_authorization(sandbox: Sandbox) -> None:
-    """The requests of earlier answers show credentials of the caller's own as plain requests does."""
+    """The requests of earlier answers show credentials of the caller's own, and his hooks see them, as in requests."""
+    seen = []
+    hooks = {"response": lambda answer, **_: seen.append(answer.status_code)}
     sandbox.answer_next_api_requests(2, 302, headers={"Location": "/moved"})
     with sandbox.session() as session:
-        answer = session.get(f"{sandbox.api_url}/participants", auth=("user", "password"))
+        answer = session.get(f"{sandbox.api_url}/participants", auth=("user", "password"), hooks=hooks)
+    assert seen == [302, 302, 401]
     shown = [earlier.request.headers["Authorization"] for earlier in answer.history]
     assert shown == [answer.request.headers["Authorization"]] * 2
 

@@ -617,6 +617,8 @@ def test_a_failed_construction_leaves_no_secret(
     monkeypatch.delenv("GOPACS_ENVIRONMENT")
     with spoils.failing(ConfigurationError):
         make.from_env(leeway=-1)
+    with spoils.failing(ConfigurationError):
+        make.from_env({"GOPACS_CLIENT_ID": "client", "GOPACS_CLIENT_SECRET": SECRET}, leeway=-1)
     for error in spoils.errors:
         assert spoils.in_text("".join(variables(error))) == []
 
