@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import hashlib
 import os
 import pickle
 import re
@@ -318,6 +319,35 @@ def test_an_ssl_context_of_the_users_own_is_used(
     session.mount("https://localhost", adapter)
     with session.get(url(streaming), stream=True) as answer:
         assert context_of(answer) is own
+
+
+@pytest.mark.parametrize("name, value", [("minimum_version", "TLSv1_3"), ("maximum_version", "TLSv1_2")])
+def test_a_tls_version_of_the_adapter_holds(
+    session: GopacsSession, streaming: RawServer, authority: Authority, name: str, value: str
+) -> None:
+    """As in requests, it is that of its connections."""
+    adapter = session.get_adapter("https://localhost/")
+    assert isinstance(adapter, HTTPAdapter)
+    adapter.init_poolmanager(2, 2, **{f"ssl_{name}": ssl.TLSVersion[value]})
+    with session.get(url(streaming), verify=authority.ca_file, stream=True) as answer:
+        assert getattr(context_of(answer), name) == ssl.TLSVersion[value]
+
+
+@pytest.mark.parametrize("name, value", [("assert_hostname", "localhost"), ("assert_fingerprint", None)])
+def test_another_check_of_the_adapter_changes_the_shared_context_for_nobody(
+    session: GopacsSession, streaming: RawServer, authority: Authority, name: str, value: str | None
+) -> None:
+    """urllib3 has OpenSSL check no host name where it compares the name or a fingerprint itself."""
+    adapter = session.get_adapter("https://localhost/")
+    assert isinstance(adapter, HTTPAdapter)
+    der = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(streaming.server_address[:2]))
+    pool_settings = adapter.poolmanager.connection_pool_kw
+    pool_settings[name] = value or hashlib.sha256(der).hexdigest()
+    with session.get(url(streaming), verify=authority.ca_file, stream=True) as answer:
+        assert not context_of(answer).check_hostname
+    del pool_settings[name]
+    with session.get(url(streaming), verify=authority.ca_file, stream=True) as answer:
+        assert context_of(answer).check_hostname
 
 
 class Recorded(HTTPSConnection):
