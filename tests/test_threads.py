@@ -536,6 +536,8 @@ class AtOnce(BaseAdapter):
 
 
 @needs_signals
+# An interrupt may strike a callback of a weak reference, where Python can only tell of it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("eager_switching")
 def test_hundreds_of_interrupts_leave_a_session_that_works() -> None:
     """Whenever a signal handler raises in one thread, the next request there works, as do those of another thread."""
