@@ -8,7 +8,7 @@ import urllib.request
 from requests.utils import get_environ_proxies as requests_own
 
 # The names of all variables, and what requests looks for proxies with, which people replace. The names are the keys of
-# os.environ._data: os.environ decodes them one by one, which is what takes the time.
+# os.environ._data: os.environ decodes them one by one, which is what takes the time. Threads replace a whole tuple.
 Surroundings = tuple[list[bytes], object, object]
 
 proxyless: Surroundings | None = None  # The last that were: to compare them is all that most requests have to do.

@@ -68,7 +68,7 @@ class Renewals:
                 raise TokenRequestError("No access token: it was asked for while this thread was already renewing it.")
             if in_flight and not sys.is_finalizing():  # At the interpreter's end other threads no longer run.
                 return latest
-            # Of all that would follow it, the first does: setdefault is one step.
+            # Of all that would follow it, the first does: setdefault is one step, without the interpreter's lock, too.
             self._latest = following = latest.followers.setdefault("first", renewal)
             if following is renewal:  # pragma: no branch - else two threads were in the line above at once
                 return renewal
