@@ -421,6 +421,7 @@ def test_the_presets_are_those_of_gopacs() -> None:
         (["::1"], "https://[::2]/", False),
         (["::1"], "https://[::1].example/", False),
         (["::1"], "https://[::1::]/", False),
+        (["x"], "https://api.x/", True),
     ],
 )
 def test_an_environment_of_ones_own_covers_its_domains(domains: list[str], url: str, covered: bool) -> None:

@@ -62,16 +62,27 @@ def test_32_threads_on_an_expired_token_cost_one_token_request(sandbox: Sandbox,
     assert bore_a_token(sandbox)
 
 
-def test_32_threads_on_refused_credentials_cost_one_token_request(sandbox: Sandbox) -> None:
-    """32 threads whose client is refused share one token request and its typed error; nothing reaches the API."""
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize("tries, kind", [(1, InvalidClientError), (3, AuthorizationServerError)])
+def test_32_threads_share_a_failure(sandbox: Sandbox, tries: int, kind: type[TokenRequestError]) -> None:
+    """32 threads whose client is refused, or whose server is down, share one renewal and its typed error."""
+    sandbox.client_enabled = kind is AuthorizationServerError
+    sandbox.answer_next_token_requests(tries if sandbox.client_enabled else 0, 503)
     sandbox.token_delay = 0.2
-    with sandbox.session(client_secret="wrong") as session:
-        started = time.perf_counter()
-        errors = at_once(32, lambda: session.get(f"{sandbox.api_url}/participants"))
-        assert time.perf_counter() - started < 3 * sandbox.token_delay
-    assert len(sandbox.token_requests) == 1
-    assert {type(error) for error in errors} == {InvalidClientError}
-    assert {(error.status_code, error.error) for error in errors} == {(401, "unauthorized_client")}
+    called, errors = threading.Semaphore(0), []
+
+    def call() -> None:
+        called.release()
+        session.get(f"{sandbox.api_url}/participants")
+
+    with sandbox.session() as session:
+        calls = threading.Thread(target=lambda: errors.extend(at_once(32, call)))
+        with sandbox.hold_token_requests():
+            calls.start()
+            assert all(called.acquire(timeout=10) for _ in range(32))
+        calls.join()
+    assert len(sandbox.token_requests) == tries
+    assert {(type(error), error.status_code) for error in errors} == {(kind, 401 if tries == 1 else 503)}
     assert len({id(error) for error in errors}) == 32
     assert sandbox.api_requests == []
 
