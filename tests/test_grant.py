@@ -537,6 +537,7 @@ def test_a_short_retry_after_may_be_a_date(
         "5 s",
         "Mon, 99 Foo",
         "Fri, 31 Dec 99999 23:59:59 GMT",
+        "Fri, 31 Dec 99999999999999999999 23:59:59 GMT",
         "Sun, 06 Nov 1994 08:49:37",
         "Mon, 01 Jan 0001 00:00:00 -0000",
         "\x01",

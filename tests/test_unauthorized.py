@@ -174,6 +174,19 @@ def test_revocations_are_mended_time_after_time(sandbox: Sandbox, revoked: Gopac
         assert revoked.get(f"{sandbox.api_url}/participants").status_code == 200
 
 
+def test_a_token_that_nobody_accepted_is_no_reason_not_to_send_the_next(
+    sandbox: Sandbox, revoked: GopacsSession
+) -> None:
+    """A request that bears a token which was renewed in vain is sent again once there is another, at no other cost."""
+    sandbox.answer_next_api_requests(2, 401)
+    assert revoked.get(f"{sandbox.api_url}/participants").status_code == 401
+    prepared = revoked.prepare_request(requests.Request("GET", f"{sandbox.api_url}/participants"))
+    sandbox.revoke_tokens()
+    revoked.fetch_token()
+    assert revoked.send(prepared).status_code == 200
+    assert len(sandbox.token_requests) == 3
+
+
 CHALLENGES = {
     (401, ""): True,
     (401, "Bearer"): True,
