@@ -488,7 +488,7 @@ def test_an_environments_ca_bundle_is_trusted_for_its_hosts_only(
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "company.pem"))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "company.pem"))
     with GopacsSession(sandbox.client_id, sandbox.client_secret, sandbox.environment) as session:
-        assert session.get(sandbox.api_url).status_code == 200
+        assert session.get(sandbox.api_url, verify=True).status_code == 200
         prepared = session.prepare_request(requests.Request("GET", sandbox.api_url))
         assert session.send(prepared).status_code == 200
         with pytest.raises(requests.exceptions.SSLError):

@@ -59,6 +59,16 @@ def test_the_token_is_dropped_when_a_redirect_leaves(sandbox: Sandbox, other: Sa
     assert [exchange.authorization for exchange in other.api_requests] == [None]
 
 
+def test_what_a_call_trusts_holds_along_a_redirect(sandbox: Sandbox, other: Sandbox, tmp_path: Path) -> None:
+    """A bundle that the caller names verifies the foreign host that a redirect leads to, too."""
+    bundle = tmp_path / "both.pem"
+    bundle.write_text("".join(Path(server.ca_file).read_text() for server in (sandbox, other)))
+    sandbox.answer_next_api_requests(1, 302, headers={"Location": foreign(other)})
+    with sandbox.session() as session:
+        assert session.get(f"{sandbox.api_url}/participants", verify=str(bundle)).status_code == 401
+    assert len(other.api_requests) == 1
+
+
 @pytest.mark.parametrize("status", REDIRECTS)
 def test_the_token_is_kept_between_the_environments_hosts(sandbox: Sandbox, other: Sandbox, status: int) -> None:
     """A redirect to another host or port of the environment bears the token, not netrc's credentials."""
@@ -74,11 +84,13 @@ def test_the_token_is_kept_between_the_environments_hosts(sandbox: Sandbox, othe
 
 
 def test_a_redirect_within_one_host_bears_the_token(sandbox: Sandbox) -> None:
-    """The usual redirect to another path arrives with the token."""
+    """The usual redirect to another path arrives with the token, and the caller's hooks see both answers."""
+    seen = []
     sandbox.answer_next_api_requests(1, 302, headers={"Location": "/moved"})
     with sandbox.session() as session:
-        answer = session.get(f"{sandbox.api_url}/participants")
-    assert answer.status_code == 200
+        session.hooks["response"].append(lambda answer, **_: seen.append(answer.status_code))
+        session.get(f"{sandbox.api_url}/participants")
+    assert seen == [302, 200]
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1]
 
 

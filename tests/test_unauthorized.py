@@ -132,12 +132,15 @@ def test_16_threads_with_a_dead_token_cost_one_renewal(sandbox: Sandbox, revoked
     assert len(sandbox.token_requests) == 2
 
 
-def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(sandbox: Sandbox, revoked: GopacsSession) -> None:
+def test_an_api_that_always_refuses_costs_one_renewal_and_two_calls(
+    clock: Clock, sandbox: Sandbox, revoked: GopacsSession
+) -> None:
     """The second 401 goes to the caller."""
     sandbox.answer_next_api_requests(2, 401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     answer = revoked.get(f"{sandbox.api_url}/participants")
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    clock.advance(60)
     assert dispatch_hook("response", answer.request.hooks, answer) is answer  # Once more, as requests-cache does.
     assert (len(sandbox.api_requests), len(sandbox.token_requests)) == (2, 2)
 
