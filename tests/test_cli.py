@@ -87,7 +87,7 @@ def raw_api(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     @contextmanager
     def serve(answer: Answer) -> Iterator[str]:
-        with authority.server(raw(http(TOKEN)), answer) as server:
+        with authority.server(raw(http(TOKEN, "Connection: close")), answer) as server:
             settings = environment_variables.variables("trader", "s3cret", server.environment)
             for name, value in {**settings, "REQUESTS_CA_BUNDLE": authority.ca_file}.items():
                 monkeypatch.setenv(name, value)

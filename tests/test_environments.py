@@ -503,7 +503,9 @@ def test_an_ipv6_address_is_a_host(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(authority.server(raw(http(TOKEN)), raw(http(b"{}")), address="::1"))
+            server = stack.enter_context(
+                authority.server(raw(http(TOKEN, "Connection: close")), raw(http(b"{}")), address="::1")
+            )
         except OSError:
             pytest.skip("this machine has no IPv6")
         environment = replace(server.environment, ca_bundle=authority.ca_file)

@@ -27,7 +27,10 @@ TOKEN = b'{"access_token":"from-the-raw-server","expires_in":300,"token_type":"B
 
 
 def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """A well-formed answer, but for what the headers do to it."""
+    """A well-formed answer, but for what the headers do to it.
+
+    With ``Connection: close`` among them, no client sends its next request on a connection that is being closed.
+    """
     lines = [f"HTTP/1.1 {status}", *(headers or [f"Content-Length: {len(body)}"]), "", ""]
     return "\r\n".join(lines).encode("latin-1") + body
 

@@ -61,7 +61,7 @@ def test_a_post_is_executed_once(sandbox: Sandbox, mount: Mount) -> None:
 def requests_sent(directory: Path, method: str, retry: Retry) -> int:
     """How often a request reaches a server that resets the connection instead of its first answer."""
     authority = Authority(directory)
-    with authority.server(raw(http(TOKEN)), reset, raw(http(b"fine"))) as server:
+    with authority.server(raw(http(TOKEN, "Connection: close")), reset, raw(http(b"fine"))) as server:
         with GopacsSession("trader", "s3cret", server.environment) as session:
             session.mount("https://localhost", HTTPAdapter(max_retries=retry))
             session.verify = authority.ca_file
