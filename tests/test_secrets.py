@@ -310,7 +310,7 @@ def test_a_server_that_echoes_the_secret(vault: Sandbox, spoils: Spoils, kind: s
     spoils.assert_clean()
 
 
-@pytest.mark.parametrize("secret", ["key&", "key\\", "key'", "key ", "<key>", "\u20ackey", "\x01key\x02"])
+@pytest.mark.parametrize("secret", ["key&", "key\\", "key'", "key ", "<key>", "\u20ackey", "\x01\u20ac\x02"])
 @pytest.mark.parametrize(
     "encode",
     [

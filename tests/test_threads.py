@@ -317,13 +317,27 @@ def test_a_program_ends(sandbox: Sandbox, end: str) -> None:
     assert program.returncode == 0
 
 
+RENEWALS = {
+    "of another thread": "threading.Thread(target=Desk.session.get, args=[url], daemon=True).start()",
+    "behind a request": "desk.call()",
+}
+
+
+@pytest.mark.parametrize("renewal", RENEWALS)
 @pytest.mark.parametrize("last", ["", "; Desk.__del__ = Desk.look_at_the_end"], ids=["without", "and with"])
-def test_a_program_ends_in_mid_renewal(sandbox: Sandbox, last: str) -> None:
+def test_a_program_ends_in_mid_renewal(sandbox: Sandbox, renewal: str, last: str) -> None:
     """A renewal by a thread that will never finish it keeps no program from ending, with and without a last request."""
-    statements = "threading.Thread(target=Desk.session.get, args=[url], daemon=True).start(); input()"
-    with sandbox.hold_token_requests(), running(sandbox, statements + last) as program:
-        sandbox.wait_for_token_requests(1)
-        assert bool(program.communicate(b"\n", timeout=30)[0]) == bool(last)
+    stale = "Desk.session.token = stale(); " if renewal == "behind a request" else ""
+    statements = f"{stale}print('ready', flush=True); input(); {RENEWALS[renewal]}; input(){last}"
+    with running(sandbox, statements) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"ready\n"
+        with sandbox.hold_token_requests():
+            program.stdin.write(b"\n")
+            program.stdin.flush()
+            sandbox.wait_for_token_requests(2 if stale else 1)
+            assert bool(program.communicate(b"\n", timeout=30)[0]) == bool(last)
     assert program.returncode == 0
 
 
