@@ -491,8 +491,11 @@ def test_an_environments_ca_bundle_is_trusted_for_its_hosts_only(
         assert session.get(sandbox.api_url, verify=True).status_code == 200
         prepared = session.prepare_request(requests.Request("GET", sandbox.api_url))
         assert session.send(prepared).status_code == 200
+        foreign = sandbox.api_url.replace("localhost", "127.0.0.1")
         with pytest.raises(requests.exceptions.SSLError):
-            session.get(sandbox.api_url.replace("localhost", "127.0.0.1"))
+            session.get(foreign)
+        with pytest.raises(requests.exceptions.SSLError):
+            session.send(session.prepare_request(requests.Request("GET", foreign)))
         with pytest.raises(requests.exceptions.SSLError):
             session.get(sandbox.api_url, verify=str(tmp_path / "company.pem"))
     assert (len(sandbox.token_requests), len(sandbox.api_requests)) == (1, 2)

@@ -189,7 +189,7 @@ def test_the_defaults(kind: Any) -> None:
 def test_a_bad_timeout_is_refused_when_it_is_set(value: Any) -> None:
     """The timeout of a session is checked as at its construction."""
     session = GopacsSession("trader", "s3cret", timeout=7)
-    with pytest.raises(ConfigurationError, match="timeout"):
+    with pytest.raises(ConfigurationError, match=r"^timeout\b"):
         session.timeout = value
     assert session.timeout == 7
 
