@@ -6,6 +6,8 @@ import gc
 import inspect
 import io
 import os
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,16 @@ def test_an_auth_of_none_never_switches_the_token_off(sandbox: Sandbox) -> None:
         session.auth = None
         session.get(sandbox.api_url, auth=())
     assert sandbox.api_requests[0].token_number == 1
+
+
+def test_a_program_that_does_not_log_sees_nothing() -> None:
+    """Where no logging is set up, a warning goes to nobody's standard error, as in requests."""
+    program = (
+        "import requests, gopacs_session; request = requests.Request('GET', 'https://api.gopacs-services.nl/')\n"
+        "gopacs_session.GopacsSession('trader', 's3cret').prepare_request(request)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout + done.stderr == b""
 
 
 def test_withhold_token_sends_the_plain_request(sandbox: Sandbox) -> None:

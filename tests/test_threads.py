@@ -136,6 +136,7 @@ def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox, pickled: bool) ->
 def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait for a renewal that never ends get a typed error, and the next request renews by itself."""
     monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.05)
+    hanged: list[Any] = []
     with sandbox.session(token_timeout=0.05) as session:
         hung, release = threading.Event(), threading.Event()
 
@@ -147,7 +148,7 @@ def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox, monkeyp
 
         adapter = session.get_adapter(f"{sandbox.api_url}/")
         session.mount(sandbox.environment.token_url, Hanging())
-        renewing = threading.Thread(target=at_once, args=[1, lambda: session.get(sandbox.api_url)])
+        renewing = threading.Thread(target=lambda: hanged.extend(at_once(1, lambda: session.get(sandbox.api_url))))
         renewing.start()
         hung.wait(10)
         errors = at_once(8, lambda: session.get(sandbox.api_url))
@@ -157,6 +158,7 @@ def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox, monkeyp
         assert session.get(sandbox.api_url).status_code == 200
         release.set()
         renewing.join()
+    assert [answer.status_code for answer in hanged] == [200]
 
 
 def test_a_longer_token_timeout_makes_the_others_wait_longer(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
