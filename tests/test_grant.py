@@ -6,6 +6,7 @@ import copy
 import errno
 import functools
 import gzip
+import io
 import json
 import os
 import pickle
@@ -34,6 +35,7 @@ from hypothesis import strategies as st
 from requests.adapters import BaseAdapter, HTTPAdapter
 from servers import TOKEN, Answer, Authority, Proxy, RawServer, chunked, http, proxying, raw, reset
 from support import Clock
+from urllib3 import HTTPResponse
 
 from gopacs_session import (
     AuthorizationServerError,
@@ -379,11 +381,26 @@ def a_wrapper_that_follows_redirects(session: GopacsSession) -> None:
     session.send = wrapper  # type: ignore[method-assign]
 
 
+def a_wrapper_that_looks_at_the_answer(session: GopacsSession) -> None:
+    send = session.send
+
+    def wrapper(request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        answer = send(request, **options)
+        assert answer.request.url == request.url
+        assert b"".join(answer.iter_content(10)) == answer.content
+        return answer
+
+    session.send = wrapper  # type: ignore[method-assign]
+
+
 def a_mocker(session: GopacsSession) -> None:
     requests_mock.Mocker(session=session, real_http=True).start()
 
 
-@pytest.mark.parametrize("wrap", [partial_send, partial_request, a_wrapper_that_follows_redirects, a_mocker])
+@pytest.mark.parametrize(
+    "wrap",
+    [partial_send, partial_request, a_wrapper_that_follows_redirects, a_wrapper_that_looks_at_the_answer, a_mocker],
+)
 def test_a_wrapped_session_lets_nothing_out(
     sandbox: Sandbox, session: GopacsSession, elsewhere: Sandbox, wrap: Callable[[GopacsSession], None]
 ) -> None:
@@ -1110,10 +1127,20 @@ class Ready(BaseAdapter):
         """There is nothing to close."""
 
 
-def test_an_answer_that_an_adapter_has_read_is_taken() -> None:
+class Zipped(Ready):
+    """Answers as the package responses makes them: read in full, they would be decoded on the way."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        headers = {"Content-Encoding": "gzip"}
+        body = io.BytesIO(gzip.compress(TOKEN))
+        return HTTPAdapter().build_response(request, HTTPResponse(body, headers, 200, preload_content=False))
+
+
+@pytest.mark.parametrize("adapter", [Ready, Zipped])
+def test_an_answer_that_came_by_other_means_is_taken(adapter: type[Ready]) -> None:
     """An adapter without a connection can bring the token, too."""
     session = GopacsSession("client", "secret", "acceptance")
-    session.mount("https://auth.acc.gopacs-services.eu", Ready())
+    session.mount("https://auth.acc.gopacs-services.eu", adapter())
     assert session.fetch_token()["access_token"] == "from-the-raw-server"
 
 

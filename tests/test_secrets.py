@@ -332,6 +332,14 @@ def test_nothing_is_left_of_an_echo(vault: Sandbox, secret: str, encode: Callabl
     assert str(refusal.value.description).strip() == "***"
 
 
+def test_a_secret_that_nobody_sees_leaves_the_servers_words(vault: Sandbox) -> None:
+    """Of a secret without a printable character there is no echo that would have to go."""
+    vault.answer_next_token_requests(1, 401, body={"error": "invalid_client", "error_description": "Who is that?"})
+    with vault.session(client_secret="\x01") as session, pytest.raises(TokenRequestError) as refusal:
+        session.fetch_token()
+    assert refusal.value.description == "Who is that?"
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
