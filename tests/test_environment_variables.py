@@ -12,7 +12,6 @@ from gopacs_session import (
     ACCEPTANCE,
     PRODUCTION,
     ConfigurationError,
-    Environment,
     GopacsSession,
     TokenRequestError,
     environment_variables,
@@ -22,16 +21,22 @@ from gopacs_session.sandbox import Sandbox
 
 COMPLETE = {"GOPACS_CLIENT_ID": "trader", "GOPACS_CLIENT_SECRET": "s3cret", "GOPACS_ENVIRONMENT": "acceptance"}
 SECRET = "s3cret-in-a-file"
+ELSEWHERE = f"{__file__}.pem"
 
 
 def without(*names: str) -> dict[str, str]:
     return {name: value for name, value in COMPLETE.items() if name not in names}
 
 
+def with_file(path: object) -> dict[str, str]:
+    return {**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": str(path)}
+
+
 def complaints(environ: dict[str, str], **options: object) -> list[str]:
-    """The lines of the error below its first."""
+    """The lines of the error below its first; nothing hangs on it that might hold what stood in a file."""
     with pytest.raises(ConfigurationError) as caught:
         GopacsSession.from_env(environ, **options)
+    assert caught.value.__context__ is caught.value.__cause__ is None
     first, *lines = str(caught.value).splitlines()
     assert first == "The environment variables configure no session:"
     return [line.strip() for line in lines]
@@ -44,16 +49,17 @@ def secret_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def sandbox_variables(sandbox: Sandbox) -> dict[str, str]:
-    return environment_variables.variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
-
-
 class TestWhatIsRead:
-    def test_the_preset(self) -> None:
-        """Id, secret and the name of a preset, in any case, make a session of it."""
-        session = GopacsSession.from_env({**COMPLETE, "GOPACS_ENVIRONMENT": "Acceptance"})
-        assert (session.client_id, session.environment) == ("trader", ACCEPTANCE)
+    def test_the_preset(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The process's id, secret and name of a preset, in any case, make a session, a subclass's if that is asked."""
+
+        class Own(GopacsSession):
+            pass
+
+        for name, value in {**COMPLETE, "GOPACS_ENVIRONMENT": "Acceptance"}.items():
+            monkeypatch.setenv(name, value)
+        session = Own.from_env()
+        assert (type(session), session.client_id, session.environment) == (Own, "trader", ACCEPTANCE)
 
     def test_production_is_the_default(self) -> None:
         """Without an environment it is production, as in the class itself."""
@@ -68,63 +74,35 @@ class TestWhatIsRead:
         assert environment.token_url == "https://auth.example:8443?x"
         assert environment.api_domains == ("a.example", "b.example")
 
-    def test_the_process_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without an argument the variables of the process are read."""
-        for name, value in COMPLETE.items():
-            monkeypatch.setenv(name, value)
-        assert GopacsSession.from_env().client_id == "trader"
-
-    def test_stray_line_ends(self, sandbox: Sandbox, sandbox_variables: dict[str, str]) -> None:
-        """White space around values, as files with CRLF leave it, does no harm; blanks in a secret are its own."""
+    def test_stray_line_ends(self, sandbox: Sandbox) -> None:
+        """What `variables` writes makes a session that works; white space around it does no harm, but in a secret."""
         sandbox.client_secret = " s3cret "
-        environ = {name: f" {value}\r\n" for name, value in sandbox_variables.items()}
+        settings = environment_variables.variables(sandbox.client_id, sandbox.client_secret, sandbox.environment)
+        environ = {name: f" {value}\r\n" for name, value in settings.items()}
         environ["GOPACS_CLIENT_SECRET"] = " s3cret \r\n"
         with GopacsSession.from_env(environ) as session:
-            sandbox.trust(session)
             assert session.get(sandbox.api_url).ok
 
-    def test_variables(self, sandbox: Sandbox, sandbox_variables: dict[str, str]) -> None:
-        """What `variables` writes makes a session that works."""
-        with GopacsSession.from_env(sandbox_variables) as session:
-            sandbox.trust(session)
-            assert session.get(sandbox.api_url).ok
-
-    def test_subclass(self) -> None:
-        """A subclass makes sessions of its own class."""
-
-        class Own(GopacsSession):
-            pass
-
-        assert type(Own.from_env(COMPLETE)) is Own
-
-
-class TestCaBundle:
-    """GOPACS_CA_BUNDLE."""
-
-    def test_trusted(self, sandbox: Sandbox, sandbox_variables: dict[str, str]) -> None:
-        """It is trusted for the environment's hosts, and nothing else is needed to reach them."""
-        environ = {**sandbox_variables, "GOPACS_CA_BUNDLE": sandbox.ca_file}
-        with GopacsSession.from_env(environ) as session:
-            assert session.get(sandbox.api_url).ok
-
-    def test_with_a_preset(self, secret_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A preset keeps everything else; a relative path stays good when the process changes its directory."""
+    def test_relative_paths(self, secret_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Relative paths stay good when the process changes its directory; with a CA bundle a preset keeps the rest."""
         monkeypatch.chdir(secret_file.parent)
-        environment = GopacsSession.from_env({**COMPLETE, "GOPACS_CA_BUNDLE": "secret"}).environment
-        assert environment == replace(ACCEPTANCE, ca_bundle=str(secret_file))
+        found = environment_variables.read({**with_file("secret"), "GOPACS_CA_BUNDLE": "secret"}).arguments
+        monkeypatch.chdir(os.sep)
+        assert found["client_secret"]() == SECRET
+        assert found["environment"] == replace(ACCEPTANCE, ca_bundle=str(secret_file))
 
-    def test_round_trip(self, secret_file: Path) -> None:
-        """`variables` writes it if the environment has one."""
-        environment = Environment("own.example", "https://own.example", ("own.example",), str(secret_file))
-        environ = environment_variables.variables("trader", "s3cret", environment)
-        assert environment_variables.read(environ).arguments["environment"] == environment
-
-    def test_missing(self, tmp_path: Path) -> None:
-        """A path that does not exist is a fault at once, and named."""
-        path = tmp_path / "ca.pem"
-        assert complaints({**COMPLETE, "GOPACS_CA_BUNDLE": str(path)}) == [
-            f"GOPACS_CA_BUNDLE names {path}, which does not exist."
-        ]
+    def test_sources(self, secret_file: Path) -> None:
+        """Each argument's source is told by name."""
+        assert environment_variables.read(with_file(secret_file)).sources == {
+            "client_id": "GOPACS_CLIENT_ID",
+            "client_secret": "GOPACS_CLIENT_SECRET_FILE",
+            "environment": "GOPACS_ENVIRONMENT",
+        }
+        assert environment_variables.read(without("GOPACS_ENVIRONMENT")).sources == {
+            "client_id": "GOPACS_CLIENT_ID",
+            "client_secret": "GOPACS_CLIENT_SECRET",
+            "environment": "the default",
+        }
 
 
 class TestOptions:
@@ -172,41 +150,47 @@ class TestFaults:
             f"{name} is empty." for name in environment_variables.NAMES
         ]
 
-    def test_both_secrets(self, secret_file: Path) -> None:
-        """A secret and a file with one contradict each other."""
-        assert complaints({**COMPLETE, "GOPACS_CLIENT_SECRET_FILE": str(secret_file)}) == [
-            "GOPACS_CLIENT_SECRET and GOPACS_CLIENT_SECRET_FILE are both set: use one or the other."
-        ]
-
     @pytest.mark.parametrize(
-        ("own", "named"),
+        ("environ", "fault"),
         [
-            ({"GOPACS_TOKEN_URL": "https://x"}, "GOPACS_TOKEN_URL"),
-            ({"GOPACS_API_DOMAINS": "x"}, "GOPACS_API_DOMAINS"),
-            ({"GOPACS_TOKEN_URL": "https://x", "GOPACS_API_DOMAINS": "x"}, "GOPACS_TOKEN_URL and GOPACS_API_DOMAINS"),
+            (
+                {**COMPLETE, "GOPACS_CLIENT_SECRET_FILE": __file__},
+                "GOPACS_CLIENT_SECRET and GOPACS_CLIENT_SECRET_FILE are both set: use one or the other.",
+            ),
+            (
+                {**COMPLETE, "GOPACS_TOKEN_URL": "https://x"},
+                "GOPACS_ENVIRONMENT is set together with GOPACS_TOKEN_URL: use one or the other.",
+            ),
+            (
+                {**COMPLETE, "GOPACS_API_DOMAINS": "x"},
+                "GOPACS_ENVIRONMENT is set together with GOPACS_API_DOMAINS: use one or the other.",
+            ),
+            (
+                {**without("GOPACS_ENVIRONMENT"), "GOPACS_TOKEN_URL": "https://x"},
+                "GOPACS_TOKEN_URL is set without GOPACS_API_DOMAINS.",
+            ),
+            (
+                {**without("GOPACS_ENVIRONMENT"), "GOPACS_API_DOMAINS": "x"},
+                "GOPACS_API_DOMAINS is set without GOPACS_TOKEN_URL.",
+            ),
+            (
+                {**COMPLETE, "GOPACS_CA_BUNDLE": "/no/ca.pem"},
+                "GOPACS_CA_BUNDLE names /no/ca.pem, which does not exist.",
+            ),
         ],
     )
-    def test_preset_and_another(self, own: dict[str, str], named: str) -> None:
-        """A preset and a token URL or API domains contradict each other."""
-        assert complaints({**COMPLETE, **own}) == [
-            f"GOPACS_ENVIRONMENT is set together with {named}: use one or the other."
-        ]
+    def test_contradictions(self, environ: dict[str, str], fault: str) -> None:
+        """Variables that exclude or need each other are told, and so is a CA bundle that is not there."""
+        assert complaints(environ) == [fault]
 
-    @pytest.mark.parametrize(
-        ("name", "value", "missing"),
-        [("GOPACS_TOKEN_URL", "https://x", "GOPACS_API_DOMAINS"), ("GOPACS_API_DOMAINS", "x", "GOPACS_TOKEN_URL")],
-    )
-    def test_half_an_environment(self, name: str, value: str, missing: str) -> None:
-        """A token URL needs API domains, and they need it."""
-        assert complaints({**without("GOPACS_ENVIRONMENT"), name: value}) == [f"{name} is set without {missing}."]
-
-    def test_malformed(self) -> None:
+    @pytest.mark.parametrize("domains", ["/qqq", ","])
+    def test_malformed(self, domains: str) -> None:
         """What is no preset, no https URL and no host names is named; the values are not."""
         environ = {
             **COMPLETE,
             "GOPACS_ENVIRONMENT": "qqq",
             "GOPACS_TOKEN_URL": "http://qqq",
-            "GOPACS_API_DOMAINS": "/qqq",
+            "GOPACS_API_DOMAINS": domains,
         }
         lines = complaints(environ)
         assert lines == [
@@ -216,11 +200,6 @@ class TestFaults:
             "GOPACS_API_DOMAINS is not a list of host names, separated by commas.",
         ]
         assert "qqq" not in str(lines)
-
-    def test_no_domains_between_commas(self) -> None:
-        """A list of nothing but commas holds no host name."""
-        environ = {**without("GOPACS_ENVIRONMENT"), "GOPACS_TOKEN_URL": "https://x", "GOPACS_API_DOMAINS": ","}
-        assert complaints(environ) == ["GOPACS_API_DOMAINS is not a list of host names, separated by commas."]
 
     @pytest.mark.parametrize(
         ("content", "fault"),
@@ -235,95 +214,43 @@ class TestFaults:
         path = tmp_path / "secret"
         if content is not None:
             path.write_bytes(content)
-        environ = {**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": str(path)}
-        assert complaints(environ) == [f"GOPACS_CLIENT_SECRET_FILE names {path}, which {fault}"]
+        assert complaints(with_file(path)) == [f"GOPACS_CLIENT_SECRET_FILE names {path}, which {fault}"]
 
     @pytest.mark.parametrize("value", ["s3cret", "s3c/ret"])
     def test_secret_instead_of_a_file(self, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What may be the secret itself, in the wrong variable, is not quoted; where it leads to is."""
         monkeypatch.chdir(tmp_path)
-        environ = {**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": value}
-        assert complaints(environ) == [
+        assert complaints(with_file(value)) == [
             f"GOPACS_CLIENT_SECRET_FILE names a file in {tmp_path}, which cannot be read: No such file or directory."
         ]
 
-    def test_a_directory(self, tmp_path: Path) -> None:
-        """A path that cannot be read is a fault with the system's reason."""
-        environ = {**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": str(tmp_path)}
-        [line] = complaints(environ)
-        assert line.startswith(f"GOPACS_CLIENT_SECRET_FILE names {tmp_path}, which cannot be read: ")
-
-    def test_no_file_content_hangs_on_the_error(self, tmp_path: Path) -> None:
-        """Nothing that hangs on the error holds what stood in the file."""
-        path = tmp_path / "secret"
-        path.write_bytes(b"\xff" + SECRET.encode())
-        with pytest.raises(ConfigurationError) as caught:
-            GopacsSession.from_env({**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": str(path)})
-        assert caught.value.__context__ is None
-        assert caught.value.__cause__ is None
-
 
 class TestSecretFile:
-    @pytest.mark.parametrize("content", [SECRET, f"{SECRET}\n", f"{SECRET}\r\n", f"\ufeff{SECRET}\n"])
+    @pytest.mark.parametrize("content", [" s3cret ", " s3cret \r\n", "\ufeff s3cret \n"])
     def test_line_end(self, secret_file: Path, content: str) -> None:
-        """A line end after the secret, and a byte order mark before it, are no part of it."""
+        """A line end after the secret, and a byte order mark before it, are no part of it; blanks are."""
         secret_file.write_bytes(content.encode())
-        assert SecretFile(str(secret_file))() == SECRET
+        assert SecretFile(str(secret_file))() == " s3cret "
 
-    def test_blanks(self, secret_file: Path) -> None:
-        """Blanks around the secret are part of it."""
-        secret_file.write_bytes(b"  blank \n")
-        assert SecretFile(str(secret_file))() == "  blank "
-
-    def test_rotation(self, sandbox: Sandbox, sandbox_variables: dict[str, str], secret_file: Path) -> None:
-        """The file is read again for each token, so a new secret needs no new session."""
-        secret_file.write_text(f"{sandbox.client_secret}\n")
-        del sandbox_variables["GOPACS_CLIENT_SECRET"]
-        with GopacsSession.from_env({**sandbox_variables, "GOPACS_CLIENT_SECRET_FILE": str(secret_file)}) as session:
-            sandbox.trust(session)
-            session.fetch_token()
-            sandbox.client_secret = "rotated"
-            secret_file.write_text("rotated\n")
-            session.fetch_token()
-        assert [exchange.status for exchange in sandbox.token_requests] == [200, 200]
-
-    def test_gone(self, sandbox: Sandbox, sandbox_variables: dict[str, str], secret_file: Path) -> None:
-        """If the file cannot be read when a token is needed, the token request fails, and nothing is sent."""
-        del sandbox_variables["GOPACS_CLIENT_SECRET"]
-        with GopacsSession.from_env({**sandbox_variables, "GOPACS_CLIENT_SECRET_FILE": str(secret_file)}) as session:
+    def test_rotation(self, sandbox: Sandbox, secret_file: Path) -> None:
+        """The file is read again for each token; if it is gone by then, the request fails, and nothing is sent."""
+        environ = environment_variables.variables(sandbox.client_id, "", sandbox.environment)
+        del environ["GOPACS_CLIENT_SECRET"]
+        with GopacsSession.from_env({**environ, "GOPACS_CLIENT_SECRET_FILE": str(secret_file)}) as session:
+            for sandbox.client_secret in "old", "new":
+                secret_file.write_text(f"{sandbox.client_secret}\n")
+                session.fetch_token()
             secret_file.unlink()
             with pytest.raises(TokenRequestError, match="FileNotFoundError"):
                 session.fetch_token()
-        assert sandbox.token_requests == []
+        assert [exchange.status for exchange in sandbox.token_requests] == [200, 200]
 
     def test_pickle_and_repr(self, secret_file: Path) -> None:
         """A pickled session reads the file where it wakes up; no secret is in the pickle, and none in a repr."""
-        environ = {**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": str(secret_file)}
+        environ = with_file(secret_file)
         pickled = pickle.dumps(GopacsSession.from_env(environ))
         assert SECRET.encode() not in pickled
         assert pickle.loads(pickled).client_id == "trader"
         found = environment_variables.read(environ)
         assert SECRET not in repr(found) + repr(found.arguments["client_secret"])
-
-    def test_relative_path(self, secret_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A relative path stays good when the process changes its directory."""
-        monkeypatch.chdir(secret_file.parent)
-        environ = {**without("GOPACS_CLIENT_SECRET"), "GOPACS_CLIENT_SECRET_FILE": "secret"}
-        secret = environment_variables.read(environ).arguments["client_secret"]
-        monkeypatch.chdir(os.sep)
-        assert secret() == SECRET
-
-
-class TestSources:
-    def test_where_it_is_from(self, secret_file: Path) -> None:
-        """Each argument's source is told by name."""
-        environ = {"GOPACS_CLIENT_ID": "trader", "GOPACS_CLIENT_SECRET_FILE": str(secret_file)}
-        assert environment_variables.read(environ).sources == {
-            "client_id": "GOPACS_CLIENT_ID",
-            "client_secret": "GOPACS_CLIENT_SECRET_FILE",
-            "environment": "the default",
-        }
-
-    def test_no_secret_in_repr(self) -> None:
-        """The repr of a configuration shows no secret."""
         assert "s3cret" not in repr(environment_variables.read(COMPLETE))
