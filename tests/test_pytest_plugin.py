@@ -19,26 +19,6 @@ from gopacs_session import GopacsSession
 BEFORE = dict(os.environ)
 
 
-# Each takes three lines.
-
-def test_renewal(gopacs_sandbox, gopacs_session):
-    gopacs_session.token = {"access_token": "an old one", "expires_at": 0}
-    assert gopacs_session.get(gopacs_sandbox.api_url).ok
-    assert len(gopacs_sandbox.token_requests) == 1
-
-
-def test_revocation(gopacs_sandbox, gopacs_session):
-    gopacs_session.fetch_token()
-    gopacs_sandbox.revoke_tokens()
-    assert gopacs_session.get(gopacs_sandbox.api_url).ok
-
-
-def test_outage(gopacs_sandbox, gopacs_session):
-    gopacs_sandbox.answer_next_token_requests(1, 503)
-    assert gopacs_session.get(gopacs_sandbox.api_url).ok
-    assert [exchange.status for exchange in gopacs_sandbox.token_requests] == [503, 200]
-
-
 @pytest.mark.parametrize("time", [1, 2])
 def test_a_session_of_the_programs_own(gopacs_sandbox, time):
     """It trusts the sandbox, and no test sees what another did; what other programs trust stays as it was."""
@@ -46,6 +26,10 @@ def test_a_session_of_the_programs_own(gopacs_sandbox, time):
         assert session.get(gopacs_sandbox.api_url).ok
     assert len(gopacs_sandbox.token_requests) == 1
     assert os.environ["REQUESTS_CA_BUNDLE"] == "/nowhere"
+
+
+def test_a_session_that_is_brought(gopacs_sandbox, gopacs_session):
+    assert gopacs_session.get(gopacs_sandbox.api_url).ok
 
 
 def test_without_a_fixture():
@@ -82,7 +66,7 @@ def test_in_a_users_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name, value in USERS_SETTINGS.items():
         monkeypatch.setenv(name, value)
     said = run(tmp_path)
-    assert "6 passed in" in said, said
+    assert "4 passed in" in said, said
 
 
 def test_without_trustme(tmp_path: Path) -> None:
