@@ -24,7 +24,7 @@ import requests
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import TOKEN, Answer, Authority, Proxy, http, proxying, raw, reset
+from servers import Answer, Authority, Proxy, http, proxying, raw, reset
 
 from gopacs_session import ACCEPTANCE, ConfigurationError, Environment
 from gopacs_session.cli import route
@@ -97,7 +97,7 @@ def dated(date: str) -> Answer:
 
 
 class TestConfiguration:
-    def test_found(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_found(self, sandbox: Sandbox) -> None:
         """The client and the environment are told, and where each setting is from."""
         step = found(sandbox.environment)["configuration"]
         assert step.passed
@@ -137,29 +137,27 @@ class TestNetwork:
         monkeypatch.setattr(Sandbox, "environment", replace(sandbox.environment, ca_bundle=None))
         return sandbox
 
-    def test_direct(self, authority: Authority, sandbox: Sandbox) -> None:
-        """Without a proxy that is said; the CA bundle in use is named with the variable that chose it."""
-        step = found(sandbox.environment)["network"]
-        assert step.text == f"no proxy\nCA bundle {authority.ca_file} (REQUESTS_CA_BUNDLE)"
-
-    def test_curl_ca_bundle(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        """CURL_CA_BUNDLE counts where REQUESTS_CA_BUNDLE is not set, as in requests."""
+    @pytest.mark.parametrize(
+        ("variables", "source"),
+        [
+            ([], "certifi, which requests brings"),
+            (["CURL_CA_BUNDLE"], "CURL_CA_BUNDLE"),
+            (["CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"], "REQUESTS_CA_BUNDLE"),
+            (["CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GOPACS_CA_BUNDLE"], "GOPACS_CA_BUNDLE"),
+        ],
+    )
+    def test_ca_bundle(
+        self, authority: Authority, sandbox: Sandbox, variables: list[str], source: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The CA bundle is named with the variable that chose it, the last of these; that there is no proxy is said."""
         monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-        monkeypatch.setenv("CURL_CA_BUNDLE", sandbox.ca_file)
-        steps = found(sandbox.environment)
-        assert steps["network"].text.endswith("(CURL_CA_BUNDLE)")
-        assert steps["TLS"].passed
-
-    def test_gopacs_ca_bundle(self, sandbox: Sandbox) -> None:
-        """The environment's own bundle beats them, and GOPACS_CA_BUNDLE is named as its source."""
-        steps = found(replace(sandbox.environment, ca_bundle=sandbox.ca_file))
-        assert steps["network"].text == f"no proxy\nCA bundle {sandbox.ca_file} (GOPACS_CA_BUNDLE)"
-        assert steps["TLS"].passed
-
-    def test_certifi(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without either it is certifi's bundle."""
-        monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-        assert certifi.where() in found(sandbox.environment)["network"].text
+        for name in variables:
+            monkeypatch.setenv(name, sandbox.ca_file if name == source else authority.ca_file)
+        own = sandbox.ca_file if "GOPACS_CA_BUNDLE" in variables else None
+        steps = found(replace(sandbox.environment, ca_bundle=own))
+        bundle = sandbox.ca_file if variables else certifi.where()
+        assert steps["network"].text == f"no proxy\nCA bundle {bundle} ({source})"
+        assert steps["TLS"].passed == bool(variables)
 
     def test_directory(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """A directory of certificates will do."""
@@ -242,18 +240,13 @@ class TestNetwork:
 
     @pytest.mark.parametrize(("scheme", "here"), [("socks4", True), ("socks5", True), ("socks4a", False)])
     def test_who_resolves(self, scheme: str, here: bool, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Some kinds of proxy are given names, others addresses that this machine has looked up."""
+        """Some kinds of proxy are given names, others addresses that this machine has looked up, which are told."""
         monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://localhost:1")
-        assert (found(sandbox.environment)["name"].passed is True) == here
-
-
-class TestName:
-    def test_resolved(self, sandbox: Sandbox) -> None:
-        """The addresses of the host are told."""
-        assert "127.0.0.1" in found(sandbox.environment)["name"].text
+        step = found(sandbox.environment)["name"]
+        assert (step.passed, "127.0.0.1" in step.text) == ((True, True) if here else (None, False))
 
     @pytest.mark.parametrize("host", ["nowhere.invalid", f"{'x' * 64}.invalid"])
-    def test_unknown(self, host: str) -> None:
+    def test_unknown_name(self, host: str) -> None:
         """A name that does not resolve ends the diagnosis."""
         step = last(Environment("own", f"https://{host}/", ("localhost",)))
         assert (step.name, step.code) == ("name", ExitCode.NO_TOKEN)
@@ -286,17 +279,13 @@ class TestTls:
         )
 
     def test_untrusted_by_default(self, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where no bundle is named, the advice says which variable may name one."""
+        """Where no bundle is named, the advice says how to; without cryptography the words are OpenSSL's."""
         monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-        with serving(authority, token()) as environment:
-            assert "GOPACS_CA_BUNDLE" in last(environment).advice
-
-    def test_untrusted_without_cryptography(self, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without cryptography it is told what OpenSSL said."""
-        leaf = trustme.CA().issue_cert("localhost")
         monkeypatch.setitem(sys.modules, "cryptography", None)
-        with serving(authority, token(), leaf=leaf) as environment:
-            assert last(environment).text == "unable to get local issuer certificate"
+        with serving(authority, token()) as environment:
+            step = last(environment)
+        assert "GOPACS_CA_BUNDLE" in step.advice
+        assert step.text == "unable to get local issuer certificate"
 
     def test_untrusted_through_a_proxy(self, authority: Authority, proxy: Proxy) -> None:
         """The same through a proxy, which gets its credentials for the one trusted look only, also if it wants them."""
@@ -410,21 +399,12 @@ class TestClock:
 
     @pytest.mark.parametrize("date", ["", "soon", "Mon, 99 Foo 2026 00:00:00 GMT"])
     def test_nonsense(self, authority: Authority, date: str) -> None:
-        """A Date that is none is as good as no Date."""
-        assert self.step(authority, date).passed is None
-
-    def test_no_date(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without a Date, as from Keycloak, there is nothing to compare with."""
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", sandbox.ca_file)
-        step = found(sandbox.environment)["clock"]
+        """A Date that is none is as good as no Date, as from Keycloak: there is nothing to compare with."""
+        step = self.step(authority, date)
         assert (step.passed, step.text) == (None, "the server sends no Date to compare it with")
 
 
 class TestCredentials:
-    @pytest.fixture(autouse=True)
-    def trust_the_sandbox(self, sandbox: Sandbox, trusted: None, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", sandbox.ca_file)
-
     def test_refused(self, sandbox: Sandbox) -> None:
         """Refused credentials are told with the server's words."""
         step = last(sandbox.environment)
@@ -448,7 +428,7 @@ class TestCredentials:
 
     def test_wrong_path(self, sandbox: Sandbox) -> None:
         """A wrong path at the right server is no question of credentials."""
-        step = last(Environment("own", f"{sandbox.api_url}/realms/other", ("localhost",)))
+        step = last(replace(sandbox.environment, token_url=f"{sandbox.api_url}/realms/other"))
         assert (step.name, step.code) == ("credentials", ExitCode.NO_TOKEN)
         assert "GOPACS_TOKEN_URL" in step.advice
 
@@ -471,15 +451,12 @@ class TestCredentials:
 
 
 class TestToken:
-    def test_life(self, authority: Authority) -> None:
-        """The token's life is told in seconds."""
-        with serving(authority, dated(""), token(expires_in=90)) as environment:
-            assert found(environment)["token"].text == "lives 90 s"
-
     def test_opaque(self, authority: Authority) -> None:
-        """An opaque token is fine."""
-        with serving(authority, dated(""), raw(http(TOKEN))) as environment:
-            step = found(environment)["client"]
+        """The token's life is told in seconds; an opaque one is fine."""
+        with serving(authority, dated(""), token(expires_in=90)) as environment:
+            steps = found(environment)
+        assert steps["token"].text == "lives 90 s"
+        step = steps["client"]
         assert (step.passed, step.text) == (True, "the token is opaque: it tells neither name nor roles")
 
     @pytest.mark.parametrize(
@@ -502,21 +479,17 @@ class TestToken:
             assert found(environment)["client"].text == text
 
     @pytest.mark.parametrize(
-        "claims",
+        ("claims", "name"),
         [
-            {"azp": "trader", "realm_access": None, "resource_access": []},
-            {"azp": "trader", "realm_access": {"roles": "admin"}, "resource_access": {"a": 1, "b": {}}},
-            {"azp": "trader", "realm_access": {"roles": [1, None, {}]}},
+            ({"azp": "trader", "realm_access": None, "resource_access": []}, "trader"),
+            ({"azp": "trader", "realm_access": {"roles": "admin"}, "resource_access": {"a": 1, "b": {}}}, "trader"),
+            ({"azp": "trader", "realm_access": {"roles": [1, None, {}]}}, "trader"),
+            *((claims, None) for claims in (None, [], "x", 1, {}, {"azp": 1, "client_id": None})),
         ],
     )
-    def test_odd_roles(self, claims: object) -> None:
-        """Roles in any other shape are none."""
-        assert name_and_roles(jwt(claims)) == ("trader", [])
-
-    @pytest.mark.parametrize("claims", [None, [], "x", 1, {}, {"azp": 1, "client_id": None}])
-    def test_nameless(self, claims: object) -> None:
-        """Claims without a name tell nothing."""
-        assert name_and_roles(jwt(claims)) == (None, [])
+    def test_odd_claims(self, claims: object, name: str | None) -> None:
+        """Roles in any other shape are none; claims without a name tell nothing."""
+        assert name_and_roles(jwt(claims)) == (name, [])
 
     @given(st.text())
     def test_any_token(self, text: str) -> None:
