@@ -131,12 +131,12 @@ class _Reader:
     def environment(self) -> tuple[Environment | None, str]:
         environment, source = self._environment_itself()
         path = self._value(CA_BUNDLE)
-        if not path:
-            return environment, source
-        path = os.path.abspath(path)
-        if not os.path.exists(path):
-            self.faults.append(f"{CA_BUNDLE} names {path}, which does not exist.")
-        return environment and replace(environment, ca_bundle=path), source
+        if path:
+            path = os.path.abspath(path)
+            environment = environment and replace(environment, ca_bundle=path)
+            if not os.path.exists(path):
+                self.faults.append(f"{CA_BUNDLE} names {path}, which does not exist.")
+        return environment, source
 
     def _environment_itself(self) -> tuple[Environment | None, str]:
         name, url, domains = self._value(ENVIRONMENT), self._value(TOKEN_URL), self._value(API_DOMAINS)
@@ -165,9 +165,7 @@ class _Reader:
             self.faults.append(f"{TOKEN_URL} is not a plain https:// URL.")
         if domains and not _is_environment("https://localhost", hosts):
             self.faults.append(f"{API_DOMAINS} is not a list of host names, separated by commas.")
-        if self.faults or not (url and hosts):
-            return None
-        return Environment(urlsplit(url).netloc, url, hosts)
+        return Environment(urlsplit(url).netloc, url, hosts) if url and hosts and not self.faults else None
 
 
 def _is_environment(token_url: str, api_domains: tuple[str, ...]) -> bool:

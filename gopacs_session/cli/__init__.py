@@ -19,7 +19,7 @@ from ..tracebacks import reason
 from .exit_code import ExitCode, of_error
 from .log import warnings_to
 from .parser import ONLINE, parse, parser
-from .terminal import complain
+from .terminal import complain, refusal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,8 +89,7 @@ def _sentences(text: str) -> list[str]:
 
 def _words(error: Exception) -> str:
     if isinstance(error, TokenRequestError):
-        said = ": ".join(part for part in (error.error, error.description) if part)
-        return f"{error}\n{said}".strip()
+        return refusal(error)
     if isinstance(error, InsecureTransportError):
         return "A token goes over https only, and nothing was sent: use an https:// URL."
     if isinstance(error, RequestException) and not isinstance(error, ValueError):

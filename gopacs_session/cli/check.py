@@ -18,7 +18,7 @@ from .connection import Connection
 from .exit_code import ExitCode, of_error
 from .route import Probe
 from .step import Step
-from .terminal import printable
+from .terminal import printable, refusal
 
 TOLERANCE = 30  # seconds that clocks may differ
 WHERE_TO_LOOK = (
@@ -111,10 +111,8 @@ def _clock(probe: Probe) -> Step:
 
 
 def _refusal(session: GopacsSession, error: TokenRequestError) -> Step:
-    words = ": ".join(part for part in (error.error, error.description) if part)
     details = {"status": error.status_code, "error": error.error, "description": error.description}
-    text, advice = f"{error}\n{words}".strip(), _advice(session, error)
-    return Step("credentials", False, text, advice, of_error(error), details)
+    return Step("credentials", False, refusal(error), _advice(session, error), of_error(error), details)
 
 
 def _advice(session: GopacsSession, error: TokenRequestError) -> str:

@@ -102,8 +102,8 @@ def _add_credentials(command: argparse.ArgumentParser) -> None:
         "credentials", "From the environment (gopacs-session --help), unless an option says otherwise."
     )
     group.add_argument("--client-id", metavar="NAME", type=_text, help="the API client's name")
-    names = [environment.name for environment in PRESETS]
-    group.add_argument("--environment", type=str.lower, choices=names, help="which GOPACS")
+    presets = [environment.name for environment in PRESETS]
+    group.add_argument("--environment", type=str.lower, choices=presets, help="which GOPACS")
     text = "read the secret from standard input; a terminal asks for it"
     group.add_argument("--secret-stdin", action="store_true", help=text)
 
@@ -130,9 +130,7 @@ def _request(command: argparse.ArgumentParser) -> None:
     body = command.add_mutually_exclusive_group()
     text = "the body: text, @FILE, or - for standard input; -H names its Content-Type"
     data = body.add_argument("-d", "--data", metavar="DATA", help=text)
-    json = body.add_argument(
-        "--json", metavar="DATA", help="the same, with application/json as Content-Type and Accept"
-    )
+    json = body.add_argument("--json", metavar="DATA", help="the same, with Content-Type and Accept for JSON")
     command.add_argument("-i", "--include", action="store_true", help="print the answer's head, to standard error")
     text = "print the heads of the request, without the token, and of the answer, to standard error"
     command.add_argument("-v", "--verbose", action="store_true", help=text)
@@ -181,11 +179,10 @@ def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not (colon and name.strip() and f"{name}{value}".isprintable()):
         raise argparse.ArgumentTypeError("it must look like 'Accept: application/xml'")
-    try:
+    with suppress(UnicodeEncodeError):
         value.encode("latin-1")
-    except UnicodeEncodeError:
-        raise argparse.ArgumentTypeError("a header takes Latin-1 characters only") from None
-    return name.strip(), value.strip()
+        return name.strip(), value.strip()
+    raise argparse.ArgumentTypeError("a header takes Latin-1 characters only")
 
 
 def _port(text: str) -> int:
@@ -195,10 +192,7 @@ def _port(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError("it must be a positive number of seconds")
-    return seconds
+    with suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError("it must be a positive number of seconds")

@@ -127,8 +127,7 @@ def _request_lines(request: Any) -> list[str]:
 
 
 def _head(response: requests.Response) -> list[str]:
-    version = {10: "1.0", 11: "1.1"}.get(response.raw.version, "2")
-    lines = [f"HTTP/{version} {response.status_code} {response.reason}"]
+    lines = [f"HTTP/{response.raw.version / 10} {response.status_code} {response.reason}"]
     return lines + [f"{name}: {value}" for name, value in response.raw.headers.items()]
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TextIO
 
+from ..exceptions import TokenRequestError
+
 
 class Style(Enum):
     """SGR codes of ECMA-48 section 8.3.117."""
@@ -75,6 +77,12 @@ def complain(text: str) -> None:
     """Tell the person at the terminal, not the program that reads the output."""
     if sys.stderr is not None:  # It is None where it was closed.
         Terminal(sys.stderr).entry("gopacs-session: ", text)
+
+
+def refusal(error: TokenRequestError) -> str:
+    """What is wrong, and the authorization server's words below it."""
+    words = ": ".join(part for part in (error.error, error.description) if part)
+    return f"{error}\n{words}".strip()
 
 
 def printable(text: str) -> str:
