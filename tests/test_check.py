@@ -111,7 +111,7 @@ class TestConfiguration:
         """A secret that was copied with too much is told, and not shown."""
         step = found(sandbox.environment, secret=secret)["configuration"]
         assert step.passed
-        assert ("white space" in step.advice) == odd
+        assert ("white space" in step.advice) == bool(step.advice) == odd
 
     def test_incomplete(self) -> None:
         """A configuration that is not complete ends the diagnosis."""
@@ -432,12 +432,19 @@ class TestCredentials:
         assert (step.name, step.code) == ("credentials", ExitCode.NO_TOKEN)
         assert "GOPACS_TOKEN_URL" in step.advice
 
-    def test_refused_as_such(self, sandbox: Sandbox) -> None:
-        """An answer with an error in JSON shows that it is a token endpoint: the advice is about the client."""
-        sandbox.answer_next_token_requests(math.inf, 403, body={"error": "access_denied"})
+    @pytest.mark.parametrize(
+        ("body", "advice"),
+        [
+            ({"error": "access_denied"}, "The server refuses this client"),
+            ({}, "Check that GOPACS_TOKEN_URL is a token"),
+        ],
+    )
+    def test_refused_as_such(self, sandbox: Sandbox, body: object, advice: str) -> None:
+        """An answer with an error in JSON shows that it is a token endpoint: then the advice is about the client."""
+        sandbox.answer_next_token_requests(math.inf, 403, body=body)
         step = last(sandbox.environment)
         assert (step.name, step.code) == ("credentials", ExitCode.NO_TOKEN)
-        assert step.advice.startswith("The server refuses this client")
+        assert step.advice.startswith(advice)
 
     def test_no_secret(self, sandbox: Sandbox) -> None:
         """A secret that cannot be read any more is told."""

@@ -520,10 +520,7 @@ class TestRequest:
         assert capsys.readouterr().err == "gopacs-session: /nowhere/at/all: No such file or directory\n"
         assert configured.token_requests == configured.api_requests == []
 
-    @pytest.mark.parametrize(
-        ("status", "code"),
-        [(204, 0), (304, 0), (403, 4), (499, 4), (500, 5)],
-    )
+    @pytest.mark.parametrize(("status", "code"), [(204, 0), (304, 0), (403, 4), (499, 4), (500, 5)])
     def test_status(self, configured: Sandbox, status: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
         """The exit code tells the API's status, and the answer is printed all the same; a 403 may be a missing role."""
         configured.answer_next_api_requests(1, status, body=b"" if status < 400 else b"its words")
@@ -586,6 +583,7 @@ class TestRequest:
             "http://bob:hunter2@127.0.0.1:99999",
             "ftp://bob:hunter2@127.0.0.1:3130",
             "http://bob:hunter2@",
+            "http://bob:hunter2@/",
         ],
     )
     @pytest.mark.parametrize("command", [["token"], ["check"], ["check", "--json"], ["request", "https://x.example/"]])
@@ -599,6 +597,24 @@ class TestRequest:
         text = joined("".join(capsys.readouterr()))
         assert "percent-encoded" in text
         assert "hunter2" not in text
+
+    @pytest.mark.parametrize(
+        ("url", "code", "words"),
+        [
+            ("http://bob:hunter2/x@127.0.0.1:3130", ExitCode.CONFIGURATION, "percent-encoded"),
+            ("http://bob:2#hunter2@127.0.0.1:3130", ExitCode.API_UNAVAILABLE, "GET http://x.example/ failed: "),
+        ],
+    )
+    def test_malformed_proxy_after_a_redirect(
+        self, configured: Sandbox, url: str, code: ExitCode, words: str, monkeypatch: Any, capsys: Any
+    ) -> None:
+        """Nor is the password of a proxy that only a redirect leads to."""
+        configured.answer_next_api_requests(1, 302, headers={"Location": "http://x.example/"})
+        monkeypatch.setenv("HTTP_PROXY", url)
+        assert main(["request", configured.api_url]) == code
+        err = complaint(capsys)
+        assert words in err
+        assert "hunter2" not in err
 
     def test_timeout(self, raw_api: Any) -> None:
         """--timeout is how long the API may take."""
@@ -640,7 +656,8 @@ class TestOutput:
         monkeypatch.setenv(name, value)
         with terminal("check") as tty:
             shown = tty.read()
-        assert ("\x1b[32m\u2713 credentials" if coloured else "\u2713 credentials") in shown
+        label = "\u2713 credentials    "
+        assert (f"\x1b[32m{label}\x1b[0maccepted" if coloured else f"{label}accepted") in shown
         assert ("\x1b" in shown) == coloured
 
     def test_width(self, configured: Sandbox, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -769,8 +786,8 @@ class TestSandbox:
         for name, value in HINDRANCES.items():
             monkeypatch.setenv(name, value)
         exports = run("sandbox", "--export", "--port", port)
-        for number in signal.SIGINT, signal.SIGTERM:
-            command = [*COMMAND, "sandbox", "--port", port, "--token-lifetime", "7"]
+        for number, life, options in (signal.SIGINT, 300, []), (signal.SIGTERM, 7, ["--token-lifetime", "7"]):
+            command = [*COMMAND, "sandbox", "--port", port, *options]
             with subprocess.Popen(command, text=True, stdout=-1, stderr=-1) as process:
                 assert process.stdout
                 head = ""
@@ -778,7 +795,7 @@ class TestSandbox:
                     head += process.stdout.readline() or pytest.fail("It ended.")
                 assert run("sandbox", "--export", "--port", port).stderr == ""
                 evaluated = ["sh", "-c", 'eval "$1"; shift; exec "$@"', "-", exports.stdout]
-                assert "lives 7 s" in subprocess.check_output([*evaluated, *COMMAND, "check"], text=True)
+                assert f"lives {life} s" in subprocess.check_output([*evaluated, *COMMAND, "check"], text=True)
                 assert sorted(path.name for path in state.iterdir()) == [f"ca-{port}.pem", "secret"]
                 assert "PRIVATE" not in (state / f"ca-{port}.pem").read_text()
                 process.send_signal(number)
@@ -795,12 +812,14 @@ class TestSandbox:
         assert (state / "secret").stat().st_mode & 0o777 == 0o600
         assert (state / "secret").read_text() not in exports.stdout
 
-    def test_powershell(self, capsys: pytest.CaptureFixture[str], state: Path) -> None:
-        """--export can speak PowerShell."""
+    def test_powershell(self, capsys: pytest.CaptureFixture[str], state: Path, monkeypatch: Any) -> None:
+        """--export can speak PowerShell, and leads past a proxy."""
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
         assert main(["sandbox", "--export", "powershell"]) == ExitCode.SUCCESS
         lines = capsys.readouterr().out.splitlines()
         assert "$env:GOPACS_CLIENT_SECRET = $null" in lines
         assert "$env:GOPACS_CLIENT_ID = 'sandbox'" in lines
+        assert "$env:NO_PROXY = 'localhost'" in lines
         assert f"$env:GOPACS_CA_BUNDLE = '{state / 'ca-8443.pem'}'".replace("r's", "r''s") in lines
 
     def test_port_in_use(self, configured: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
@@ -832,7 +851,7 @@ class TestDemo:
         out, err = capsys.readouterr()
         assert err == ""
         assert "14 of 14 requests succeeded, on 7 token requests; 0 API requests went out\n" in joined(out)
-        assert "GET /on-the-stale-token with token 2: 200\n" in out
+        assert "api     GET /on-the-stale-token with token 2: 200\n" in out
         assert "GET /on-the-renewed-token with token 3: 200\n" in out
         assert "GET /after-the-revocation with token 3: 401\n" in out
         assert "Try 3 of 3" in out

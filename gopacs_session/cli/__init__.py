@@ -12,6 +12,7 @@ from importlib import import_module
 
 from oauthlib.oauth2 import InsecureTransportError
 from requests import RequestException
+from requests.exceptions import InvalidURL
 from urllib3.exceptions import HTTPError
 
 from ..exceptions import ConfigurationError, TokenRequestError
@@ -92,6 +93,11 @@ def _words(error: Exception) -> str:
         return refusal(error)
     if isinstance(error, InsecureTransportError):
         return "A token goes over https only, and nothing was sent: use an https:// URL."
+    if isinstance(error, InvalidURL) and error.request is not None:
+        from .route import BAD_PROXY
+
+        # Its own URL was parsed when the request was made. What requests quotes may be the password of the proxy.
+        return BAD_PROXY
     if isinstance(error, RequestException) and not isinstance(error, ValueError):
         return f"{_what(error)} failed: {reason(error)}."
     if isinstance(error, OSError) and error.strerror:

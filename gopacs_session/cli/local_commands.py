@@ -145,7 +145,7 @@ def _secret() -> str:
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = folder / "secret"
-    if not (file.exists() and file.read_text().strip()):
+    if not file.exists():
         with NamedTemporaryFile("w", dir=folder, delete=False) as new:  # which no other user can read
             new.write(secrets.token_hex(16))  # Without a line end: curl would send it.
         os.replace(new.name, file)
