@@ -452,9 +452,9 @@ class TestCredentials:
         def secret() -> str:
             raise FileNotFoundError
 
-        step = last(sandbox.environment, secret=secret)
-        assert (step.name, step.advice) == ("credentials", "")
-        assert "FileNotFoundError" in step.text
+        steps = found(sandbox.environment, secret=secret)
+        assert steps["configuration"].advice == steps["credentials"].advice == ""
+        assert "FileNotFoundError" in steps["credentials"].text
 
 
 class TestToken:
@@ -462,9 +462,9 @@ class TestToken:
         """The token's life is told in seconds; an opaque one is fine."""
         with serving(authority, dated(""), token(expires_in=90)) as environment:
             steps = found(environment)
-        assert steps["token"].text == "lives 90 s"
-        step = steps["client"]
-        assert (step.passed, step.text) == (True, "the token is opaque: it tells neither name nor roles")
+        assert (steps["token"].text, steps["token"].details) == ("lives 90 s", {"expires_in": 90})
+        assert steps["client"].text == "the token is opaque: it tells neither name nor roles"
+        assert steps["client"].passed
 
     @pytest.mark.parametrize(
         ("claims", "text"),

@@ -204,7 +204,9 @@ class TestHelp:
         [
             (["s3cret"], "invalid choice (choose from"),
             (["--key=s3cret"], "unknown option --key"),
+            (["--vers"], "unknown option --vers"),
             (["token", "s3cret"], "more arguments than it takes"),
+            (["token", "-"], "more arguments than it takes"),
             (["token", "--header", "--json"], "not allowed with"),
             (["token", "--client-id", " "], "it is empty"),
             (["token", "--client-secret", "s3cret"], "unknown option --client-secret"),
@@ -520,7 +522,7 @@ class TestRequest:
         assert capsys.readouterr().err == "gopacs-session: /nowhere/at/all: No such file or directory\n"
         assert configured.token_requests == configured.api_requests == []
 
-    @pytest.mark.parametrize(("status", "code"), [(204, 0), (304, 0), (403, 4), (499, 4), (500, 5)])
+    @pytest.mark.parametrize(("status", "code"), [(204, 0), (304, 0), (400, 4), (403, 4), (499, 4), (500, 5)])
     def test_status(self, configured: Sandbox, status: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
         """The exit code tells the API's status, and the answer is printed all the same; a 403 may be a missing role."""
         configured.answer_next_api_requests(1, status, body=b"" if status < 400 else b"its words")
@@ -543,6 +545,7 @@ class TestRequest:
             ("https://api.gopacs-services.eu/", "another environment"),
             ("http://localhost/", "use an https:// URL"),
             ("https://a..localhost/", "label empty or too long"),
+            ("https://*.localhost/", "gopacs-session: URL has an invalid label."),
         ],
     )
     def test_wrong_url(self, configured: Sandbox, url: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -671,6 +674,7 @@ class TestOutput:
         """An output that takes ASCII only gets other marks."""
         result = run("check", env={**os.environ, "PYTHONIOENCODING": "ascii"})
         assert "+ credentials" in result.stdout
+        assert "- clock" in result.stdout
 
     @pytest.mark.parametrize("arguments", [["--help"], ["token"], ["check"], ["request", "GET", "URL"], ["sandbox"]])
     def test_broken_pipe(self, configured: Sandbox, arguments: list[str]) -> None:
@@ -893,11 +897,18 @@ class TestCompletion:
         assert complete("gopacs-session", "token", "--sec") == "--secret-stdin"
         assert complete("gopacs-session", "check", "--environment", "acc") == "acceptance"
 
-    @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-    def test_shells(self, shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-        """There is a script for each shell."""
+    @pytest.mark.parametrize(
+        ("shell", "line"),
+        [
+            ("bash", "request___output_COMPGEN=_shtab_compgen_files"),
+            ("zsh", "FILE:_files"),
+            ("tcsh", "'c/--output=/f/'"),
+        ],
+    )
+    def test_shells(self, shell: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """There is a script for each shell, which offers files for -o and its like."""
         assert main(["completion", shell]) == ExitCode.SUCCESS
-        assert "gopacs-session" in capsys.readouterr().out
+        assert line in capsys.readouterr().out
 
     def test_without_shtab(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         """Without the extra the command says what to install."""

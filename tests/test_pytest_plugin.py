@@ -21,11 +21,12 @@ BEFORE = dict(os.environ)
 
 @pytest.mark.parametrize("time", [1, 2])
 def test_a_session_of_the_programs_own(gopacs_sandbox, time):
-    """It trusts the sandbox, and no test sees what another did; what other programs trust stays as it was."""
+    """It trusts the sandbox, and no test sees what another did; what else is trusted and reached stays as it was."""
     with GopacsSession.from_env() as session:
         assert session.get(gopacs_sandbox.api_url).ok
     assert len(gopacs_sandbox.token_requests) == 1
     assert os.environ["REQUESTS_CA_BUNDLE"] == "/nowhere"
+    assert os.environ["no_proxy"] == "localhost,intranet.example"
 
 
 def test_a_session_that_is_brought(gopacs_sandbox, gopacs_session):

@@ -13,7 +13,6 @@ from typing import Any
 
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, prepend_scheme_if_needed, select_proxy
-from urllib3.exceptions import HTTPError
 from urllib3.util import Url, parse_url
 
 from .. import environment_variables
@@ -39,7 +38,7 @@ def proxy_of(url: str, proxies: Mapping[str, str]) -> Url | None:
         return None
     try:
         parsed = parse_url(prepend_scheme_if_needed(proxy, "http"))
-    except (HTTPError, TypeError, ValueError):  # requests itself stumbles over a user without a host.
+    except (TypeError, ValueError):  # requests itself stumbles over a user without a host.
         parsed = Url()
     # An @ after the host: what was taken for the host is the user, and the password has a slash in it.
     if parsed.scheme not in PROXY_SCHEMES or not parsed.host or "@" in f"{parsed.request_uri}{parsed.fragment}":

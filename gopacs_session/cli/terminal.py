@@ -68,9 +68,7 @@ class Terminal:
     def _wrap(text: str, width: int) -> list[str]:
         indent = text[: len(text) - len(text.lstrip(" "))]
         # A path or a URL is there to be copied: too long is better than broken.
-        return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [
-            ""
-        ]
+        return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def complain(text: str) -> None:
