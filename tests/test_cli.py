@@ -239,6 +239,7 @@ class TestHelp:
             (["sandbox", "--port", "-1"], "a number from 1 to 65535"),
             (["sandbox", "--export", "fish"], "invalid choice (choose from"),
             (["sandbox", "--token-lifetime", "nan"], "a positive number of seconds"),
+            (["sandbox", "--token-lifetime", "inf"], "a positive number of seconds"),
             (["completion", "s3cret (choose"], "invalid choice (choose from"),
         ],
     )
@@ -515,11 +516,12 @@ class TestRequest:
         """-o takes a device, too."""
         assert main(["request", configured.api_url, "-o", os.devnull]) == ExitCode.SUCCESS
 
-    @pytest.mark.parametrize("option", [["-o", "/nowhere/at/all"], ["-d", "@/nowhere/at/all"]])
-    def test_no_such_file(self, configured: Sandbox, option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-        """A file that cannot be opened is told before anything is sent."""
-        assert main(["request", "POST", configured.api_url, *option]) == ExitCode.CONFIGURATION
-        assert capsys.readouterr().err == "gopacs-session: /nowhere/at/all: No such file or directory\n"
+    @pytest.mark.parametrize("option", ["-o", "-d@"])
+    def test_no_such_file(self, configured: Sandbox, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """A file that cannot be opened is told before anything is sent, with its path in one piece, to be copied."""
+        path = "/no-such-folder" * 9
+        assert main(["request", "POST", configured.api_url, f"{option}{path}"]) == ExitCode.CONFIGURATION
+        assert complaint(capsys) == f"gopacs-session: {path}: No such file or directory\n"
         assert configured.token_requests == configured.api_requests == []
 
     @pytest.mark.parametrize(("status", "code"), [(204, 0), (304, 0), (400, 4), (403, 4), (499, 4), (500, 5)])

@@ -191,6 +191,7 @@ class TestFaults:
             "GOPACS_ENVIRONMENT": "qqq",
             "GOPACS_TOKEN_URL": "http://qqq",
             "GOPACS_API_DOMAINS": domains,
+            "GOPACS_CA_BUNDLE": __file__,
         }
         lines = complaints(environ)
         assert lines == [
