@@ -15,7 +15,7 @@ import pytest
 import requests
 import requests_mock
 from oauthlib.oauth2 import InsecureTransportError
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from support import Clock
 
 from gopacs_session import ACCEPTANCE, Environment, GopacsAuth, GopacsSession, WrongEnvironmentError
@@ -309,6 +309,31 @@ def test_history_shows_no_token(sandbox: Sandbox) -> None:
         assert [earlier.status_code for earlier in answer.history] == [302, 302]
         assert [earlier.request.headers["Authorization"] for earlier in answer.history] == ["Bearer ***"] * 2
         assert answer.request.headers["Authorization"] == f"Bearer {session.access_token}"
+
+
+class Bare(BaseAdapter):
+    """Redirects once, in answers that do not tell their request."""
+
+    def __init__(self, url: str) -> None:
+        self.answers = [(302, {"Location": url}), (200, {})]
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        answer = requests.Response()
+        answer.status_code, headers = self.answers.pop(0)
+        answer.headers.update(headers)
+        return answer
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def test_an_answer_that_does_not_tell_its_request_may_redirect() -> None:
+    """Some adapters leave it out, and there is nothing to hide in it then."""
+    url = "https://api.gopacs-services.eu/"
+    with GopacsSession("trader", "s3cret") as session:
+        session.token = {"access_token": "stored"}
+        session.mount(url, Bare(url))
+        assert [earlier.request for earlier in session.get(url).history] == [None]
 
 
 def test_history_shows_the_callers_own_authorization(sandbox: Sandbox) -> None:
