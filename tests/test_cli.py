@@ -903,14 +903,14 @@ class TestCompletion:
         ("shell", "line"),
         [
             ("bash", "request___output_COMPGEN=_shtab_compgen_files"),
-            ("zsh", "FILE:_files"),
-            ("tcsh", "'c/--output=/f/'"),
+            ("zsh", "--output.*:_files"),
+            ("tcsh", "--output=?/f/"),
         ],
     )
     def test_shells(self, shell: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
         """There is a script for each shell, which offers files for -o and its like."""
         assert main(["completion", shell]) == ExitCode.SUCCESS
-        assert line in capsys.readouterr().out
+        assert re.search(line, capsys.readouterr().out)
 
     def test_without_shtab(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         """Without the extra the command says what to install."""
