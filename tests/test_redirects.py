@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 import requests
 import requests_mock
-from oauthlib.oauth2 import InsecureTransportError
 from requests.adapters import BaseAdapter, HTTPAdapter
 from support import Clock
 
-from gopacs_session import ACCEPTANCE, Environment, GopacsAuth, GopacsSession, WrongEnvironmentError
+from gopacs_session import GopacsAuth, GopacsSession, WrongEnvironmentError
 from gopacs_session.sandbox import Sandbox
 
 REDIRECTS = [301, 302, 303, 307, 308]
@@ -155,13 +154,6 @@ def test_a_redirect_to_http_bears_nothing(sandbox: Sandbox, plain_http: http.ser
     assert PlainHttp.seen == [None]
 
 
-def test_http_to_the_environments_host_is_refused(sandbox: Sandbox, plain_http: http.server.HTTPServer) -> None:
-    """An http URL of the environment's host raises InsecureTransportError, and nothing is sent."""
-    with sandbox.session() as session, pytest.raises(InsecureTransportError):
-        session.get(f"http://localhost:{plain_http.server_port}/")
-    assert PlainHttp.seen == []
-
-
 @pytest.mark.parametrize("url", ["https://api.gopacs-services.eu/", "https://api.acc.gopacs-services.eu/x"])
 def test_a_redirect_to_a_gopacs_environment_is_refused(sandbox: Sandbox, url: str) -> None:
     """A redirect into another environment raises, and nothing is sent there."""
@@ -236,18 +228,6 @@ def test_a_session_of_several_domains_covers_each(sandbox: Sandbox, other: Sandb
     with sandbox.session(environment=both) as session:
         trusting(other, session).get(foreign(other))
     assert [exchange.authorization is not None for exchange in other.api_requests] == [True]
-
-
-def test_production_urls_are_refused_before_anything_is_sent(sandbox: Sandbox) -> None:
-    """A session of the sandbox or of acceptance raises on a production URL, and asks for no token."""
-    acceptance = Environment(ACCEPTANCE.name, sandbox.environment.token_url, ACCEPTANCE.api_domains)
-    for environment in (sandbox.environment, acceptance):
-        with (
-            sandbox.session(environment=environment) as session,
-            pytest.raises(WrongEnvironmentError, match="production"),
-        ):
-            session.post("https://clc-message-broker.gopacs-services.eu/shapeshifter/api/v3/message", data=b"<m/>")
-    assert sandbox.token_requests == []
 
 
 @pytest.mark.parametrize("location", ["https://api.gopacs-services.eu/", "http://localhost/", "/moved"])

@@ -10,11 +10,10 @@ import weakref
 from typing import Any
 
 import pytest
-import requests
 from support import Clock, at_once
 
 import gopacs_session.clock
-from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError, TokenRequestError
+from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError
 from gopacs_session.sandbox import Sandbox
 
 
@@ -221,19 +220,6 @@ def test_a_life_of_up_to_a_year_is_believed(sandbox: Sandbox, clock: Clock, life
         assert session.token["expires_at"] == clock.wall + (life if believed else 0)
 
 
-def test_a_literal_1e400_counts_as_60_seconds(sandbox: Sandbox, clock: Clock) -> None:
-    """JSON's 1e400, which is infinite in Python, gives a minute as well."""
-    sandbox.answer_next_token_requests(
-        1, 200, body='{"access_token": "abc", "token_type": "bearer", "expires_in": 1e400}'
-    )
-    sandbox.answer_next_api_requests(1, 200)
-    with sandbox.session(leeway=0) as session:
-        session.get(f"{sandbox.api_url}/warm").raise_for_status()
-        clock.advance(60)
-        session.get(f"{sandbox.api_url}/renewed").raise_for_status()
-    assert len(sandbox.token_requests) == 2
-
-
 def test_nothing_runs_when_no_request_is_made(sandbox: Sandbox, clock: Clock) -> None:
     """A session that idles through many lifetimes starts no thread and asks for no token."""
     with sandbox.session() as session:
@@ -425,39 +411,6 @@ def test_an_error_that_is_remembered_holds_nothing_of_the_caller(sandbox: Sandbo
 
 
 # -- what the user gives, and takes ------------------------------------------------------------------------------------
-
-
-def test_a_callable_secret_is_asked_for_each_token_request(sandbox: Sandbox, clock: Clock) -> None:
-    """A rotated secret is used from the next token request on, without a new session."""
-    secrets = iter(["first", "second"])
-    sandbox.client_secret = "first"
-    with sandbox.session(client_secret=lambda: next(secrets)) as session:
-        session.get(f"{sandbox.api_url}/before").raise_for_status()
-        sandbox.client_secret = "second"
-        clock.advance(300)
-        session.get(f"{sandbox.api_url}/after").raise_for_status()
-    assert len(sandbox.token_requests) == 2
-
-
-@pytest.mark.parametrize("secret", ["", "  ", None, 5, b"bytes"])
-def test_a_callable_that_gives_no_secret_is_a_token_request_error(sandbox: Sandbox, secret: Any) -> None:
-    """What the callable returned is no secret: a typed error says so, and nothing is sent."""
-    with sandbox.session(client_secret=lambda: secret) as session, pytest.raises(TokenRequestError, match="callable"):
-        session.get(f"{sandbox.api_url}/participants")
-    assert sandbox.token_requests == sandbox.api_requests == []
-
-
-def test_a_callable_that_raises_is_a_token_request_error(sandbox: Sandbox) -> None:
-    """A key vault that fails is a RequestException to the caller, which names the failure's type but not its words."""
-
-    def vault() -> str:
-        raise LookupError("s3cret is not here")
-
-    with sandbox.session(client_secret=vault) as session, pytest.raises(requests.RequestException) as caught:
-        session.get(f"{sandbox.api_url}/participants")
-    assert "LookupError" in str(caught.value)
-    assert "s3cret" not in repr(caught.value)
-    assert caught.value.__context__ is None
 
 
 def test_fetch_token_renews_now(sandbox: Sandbox) -> None:

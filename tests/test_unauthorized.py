@@ -341,26 +341,6 @@ def test_a_streamed_request_is_replayed(sandbox: Sandbox, revoked: GopacsSession
         assert b"".join(answer.iter_content(10)).startswith(b"{")
 
 
-def test_connections_are_returned_to_the_pool(sandbox: Sandbox) -> None:
-    """A session with a single connection survives replays: the refused answer gives its connection back."""
-    with sandbox.session() as session:
-        adapter = session.get_adapter(f"{sandbox.api_url}/")
-        assert isinstance(adapter, HTTPAdapter)
-        adapter.init_poolmanager(1, 1, block=True)
-        for _ in range(3):
-            sandbox.revoke_tokens()
-            finished = threading.Event()
-
-            def call(finished: threading.Event = finished) -> None:
-                session.get(f"{sandbox.api_url}/participants", stream=True, timeout=5).close()
-                finished.set()
-
-            thread = threading.Thread(target=call, daemon=True)
-            thread.start()
-            assert finished.wait(5)
-            thread.join()
-
-
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("data", [b"<message/>", None], ids=["bytes", "generator"])
 def test_one_connection_serves_refusal_and_renewal(
