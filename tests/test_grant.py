@@ -195,15 +195,17 @@ def test_a_secret_from_a_callable_is_asked_for_each_time(sandbox: Sandbox) -> No
 
 @pytest.mark.parametrize("answer", [None, "", "  ", b"bytes", 1, KeyError("vault"), StopIteration()], ids=repr)
 def test_a_callable_that_gives_no_secret_is_a_token_request_error(sandbox: Sandbox, answer: Any) -> None:
-    """When the client_secret callable fails, or returns no text, nothing is sent anywhere."""
+    """When the client_secret callable fails, or returns no text, nothing is sent, and the error says where it failed."""
 
     def vault() -> Any:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    with sandbox.session(client_secret=vault) as session, pytest.raises(TokenRequestError, match="client_secret"):
+    with sandbox.session(client_secret=vault) as session, pytest.raises(TokenRequestError) as failure:
         session.get(sandbox.api_url)
+    fault = f"raised {type(answer).__name__} in {__file__}, line " if isinstance(answer, Exception) else "returned no "
+    assert f"the client_secret callable {fault}" in str(failure.value)
     assert sandbox.token_requests == sandbox.api_requests == []
 
 
