@@ -195,7 +195,7 @@ def test_a_secret_from_a_callable_is_asked_for_each_time(sandbox: Sandbox) -> No
 
 @pytest.mark.parametrize("answer", [None, "", "  ", b"bytes", 1, KeyError("vault"), StopIteration()], ids=repr)
 def test_a_callable_that_gives_no_secret_is_a_token_request_error(sandbox: Sandbox, answer: Any) -> None:
-    """When the client_secret callable fails, or returns no text, nothing is sent, and the error says where it failed."""
+    """When the client_secret callable fails, or returns no text, nothing is sent, and the error says where it was."""
 
     def vault() -> Any:
         if isinstance(answer, Exception):
