@@ -119,9 +119,14 @@ def test_a_base_url(sandbox: Sandbox) -> None:
     assert [exchange.status for exchange in sandbox.token_requests] == [200, 200]
 
 
+# Its threads start to work in the middle of their own construction, and a fast answer finds no place to go to.
+UNTIL_ITS_THREADS_ARE_MADE = 0.3  # seconds
+
+
 def test_its_threads_share_a_session(sandbox: Sandbox) -> None:
     """threaded.map with a factory that returns the one session costs one token request for all its threads."""
     jobs = [{"method": "GET", "url": f"{sandbox.api_url}/{number}"} for number in range(20)]
+    sandbox.token_delay = UNTIL_ITS_THREADS_ARE_MADE
     with sandbox.session() as session:
         answers, errors = threaded.map(jobs, num_processes=8, session=lambda: session)
         assert [answer.status_code for answer in answers] == [200] * 20
@@ -133,6 +138,7 @@ def test_its_threads_share_a_session(sandbox: Sandbox) -> None:
 def test_its_threads_collect_errors(sandbox: Sandbox) -> None:
     """A token that could not be obtained is among the pool's exceptions, one for each request."""
     jobs = [{"method": "GET", "url": f"{sandbox.api_url}/{number}"} for number in range(4)]
+    sandbox.token_delay = UNTIL_ITS_THREADS_ARE_MADE
     with sandbox.session(client_secret="wrong") as session:
         answers, errors = threaded.map(jobs, num_processes=2, session=lambda: session)
     assert list(answers) == []
