@@ -94,9 +94,12 @@ def breaking_connections(fault: OnConnection, stage: Stage) -> None:
 
 def breaking_requests(fault: OnRequest, stage: Stage) -> None:
     tokens, api = stage.random.choice([(True, False), (False, True), (True, True)])
-    # Token requests are few: a fault that is meant for them alone hits all of them.
+    # Token requests are few: a fault that is meant for them alone hits all of them, and there is one in any case.
     stage.proxy.break_requests(fault, share=stage.random.uniform(0.2, 1) if api else 1, tokens=tokens, api=api)
-    stage.lose_token()
+    if api:
+        stage.lose_token()
+    else:
+        stage.session.token = None
 
 
 def names_unknown(stage: Stage) -> None:
