@@ -31,7 +31,7 @@ class Renewal:
     thread: int = field(default_factory=threading.get_ident)
     lock: threading.Lock = field(default_factory=threading.Lock)
     gate: threading.Lock = field(default_factory=threading.Lock)
-    followers: dict[str, Renewal] = field(default_factory=dict)
+    followers: dict[str, Renewal] = field(default_factory=dict, repr=False)  # One that hangs has thousands of them.
     given_up: bool = False
 
     def wait(self, patience: float) -> bool:

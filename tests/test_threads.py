@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -133,32 +134,57 @@ def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox, pickled: bool) ->
     assert bore_a_token(sandbox)
 
 
+class Hanging(HTTPAdapter):
+    """Sends nothing, and fails once it is released."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.hung, self.release, self.error = threading.Event(), threading.Event(), error
+
+    def send(self, *args: Any, **options: Any) -> requests.Response:
+        self.hung.set()
+        self.release.wait(30)
+        raise self.error
+
+
 def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait for a renewal that never ends get a typed error, and the next request renews by itself."""
     monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.05)
     hanged: list[Any] = []
     with sandbox.session(token_timeout=0.05) as session:
-        hung, release = threading.Event(), threading.Event()
-
-        class Hanging(HTTPAdapter):
-            def send(self, *args: Any, **options: Any) -> requests.Response:
-                hung.set()
-                release.wait(30)
-                raise requests.ConnectionError
-
-        adapter = session.get_adapter(f"{sandbox.api_url}/")
-        session.mount(sandbox.environment.token_url, Hanging())
+        adapter, hanging = session.get_adapter(f"{sandbox.api_url}/"), Hanging(requests.ConnectionError())
+        session.mount(sandbox.environment.token_url, hanging)
         renewing = threading.Thread(target=lambda: hanged.extend(at_once(1, lambda: session.get(sandbox.api_url))))
         renewing.start()
-        hung.wait(10)
+        hanging.hung.wait(10)
         errors = at_once(8, lambda: session.get(sandbox.api_url))
         assert {type(error) for error in errors} == {AuthorizationServerError}
         assert all("did not finish within 0.55 s" in str(error) for error in errors)
         session.mount(sandbox.environment.token_url, adapter)
         assert session.get(sandbox.api_url).status_code == 200
-        release.set()
+        hanging.release.set()
         renewing.join()
     assert [answer.status_code for answer in hanged] == [200]
+
+
+def test_a_renewal_that_hung_through_thousands_of_others_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reports an error with its variables can show one of a renewal that hung, whatever was renewed meanwhile."""
+    monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.0)
+    hanging, errors = Hanging(ZeroDivisionError()), []
+    session = GopacsSession("client", "secret", "acceptance", token_timeout=0.01)
+    session.mount("https://", hanging)
+    renewing = threading.Thread(target=lambda: errors.extend(at_once(1, session.fetch_token)))
+    renewing.start()
+    hanging.hung.wait(10)
+    with pytest.raises(AuthorizationServerError, match="did not finish"):
+        session.fetch_token()
+    session.mount("https://", AtOnce())
+    for _ in range(2000):
+        session.fetch_token()
+    hanging.release.set()
+    renewing.join()
+    [error] = errors
+    assert "renewal" in "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
 
 
 def test_a_longer_token_timeout_makes_the_others_wait_longer(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,13 +211,7 @@ def test_a_longer_token_timeout_makes_the_others_wait_longer(sandbox: Sandbox, m
 def test_those_who_gave_up_waiting_disturb_no_later_renewal(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread whose patience with a renewal ends does not have others start beside the one that came after it."""
     monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.0)
-    hung, release = threading.Event(), threading.Event()
-
-    class Hanging(HTTPAdapter):
-        def send(self, *args: Any, **options: Any) -> requests.Response:
-            hung.set()
-            release.wait(30)
-            raise requests.ConnectionError
+    hanging = Hanging(requests.ConnectionError())
 
     def start() -> threading.Thread:
         thread = threading.Thread(target=at_once, args=[1, lambda: session.get(sandbox.api_url)])
@@ -199,9 +219,9 @@ def test_those_who_gave_up_waiting_disturb_no_later_renewal(sandbox: Sandbox, mo
         return thread
 
     with sandbox.session() as session:
-        session.mount(sandbox.environment.token_url, Hanging())
+        session.mount(sandbox.environment.token_url, hanging)
         threads = [start()]
-        hung.wait(10)
+        hanging.hung.wait(10)
         impatient, patient = [], []
         for waiting, session.token_timeout in (impatient, 0.03), (patient, 0.1):
             waiting.append(start())
@@ -216,7 +236,7 @@ def test_those_who_gave_up_waiting_disturb_no_later_renewal(sandbox: Sandbox, mo
             threads.append(start())
             threads[-1].join(0.2)
             assert len(sandbox.token_requests) == 1
-        release.set()
+        hanging.release.set()
         for thread in threads:
             thread.join()
 
