@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from servers import TOKEN, Answer, Authority, http, proxying, raw
-from support import Clock
+from support import Clock, unassigned_port
 
 import gopacs_session.cli.demo
 import gopacs_session.sandbox.realm
@@ -782,8 +782,7 @@ class TestSandbox:
 
     @pytest.fixture
     def port(self) -> str:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            return str(free.getsockname()[1])
+        return str(unassigned_port())
 
     def test_life(self, port: str, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What a shell has evaluated once points its programs at this sandbox, and at the one after a restart."""

@@ -590,14 +590,13 @@ def test_the_error_tells_how_long_the_server_asked_to_wait(
 
 def test_an_unreachable_server_is_tried_three_times(pauses: list[float]) -> None:
     """A refused connection costs three tries, and is an AuthorizationServerError without a status."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    environment = Environment("own", f"https://127.0.0.1:{port}/token", ("127.0.0.1",))
-    with (
-        GopacsSession("client", "secret", environment) as session,
-        pytest.raises(AuthorizationServerError) as failure,
-    ):
-        session.get(f"https://127.0.0.1:{port}/api")
+    with socket.socket() as silent:  # It has the port, and does not listen.
+        silent.bind(("127.0.0.1", 0))
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        environment = Environment("own", f"{url}/token", ("127.0.0.1",))
+        session = GopacsSession("client", "secret", environment)
+        with pytest.raises(AuthorizationServerError) as failure:
+            session.get(f"{url}/api")
     assert failure.value.status_code is None
     assert len(pauses) == 2
 

@@ -21,7 +21,7 @@ import pytest
 import requests
 from contract import INVALID_TOKEN, AuthorizationServer, ProtectedResourceContract, TokenEndpointContract
 from requests.adapters import HTTPAdapter
-from support import at_once
+from support import at_once, unassigned_port
 from urllib3 import Retry
 
 import gopacs_session.sandbox.body
@@ -528,8 +528,7 @@ class TestLife:
 
     def test_chosen_port_and_credentials(self) -> None:
         """Port, client and token lifetime can be chosen."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = unassigned_port()
         with Sandbox(port=port, client_id="trader", client_secret="s", token_lifetime=7) as sandbox:
             assert sandbox.environment.token_url.startswith(f"https://localhost:{port}/realms/gopacs/")
             with sandbox.session() as session:

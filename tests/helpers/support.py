@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import random
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier
 from typing import Any
 
@@ -33,6 +36,14 @@ def at_once(threads: int, call: Callable[[], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, range(threads)))
+
+
+def unassigned_port() -> int:
+    """A free port below those that systems assign by themselves, which another test might be given meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no cryptography
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def call_the_api(session: GopacsSession, url: str) -> int:
