@@ -38,11 +38,6 @@ SOURCES = {"client_id": "here", "client_secret": "there", "environment": "elsewh
 NOW = datetime.now(timezone.utc)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture(autouse=True)
 def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca_file)

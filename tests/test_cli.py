@@ -73,11 +73,6 @@ def without_secret(configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sand
     return configured
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture
 def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     """Sets what stands on standard input, which is no terminal."""

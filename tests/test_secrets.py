@@ -340,11 +340,6 @@ def test_a_secret_that_nobody_sees_leaves_the_servers_words(vault: Sandbox) -> N
     assert refusal.value.description == "Who is that?"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
 FORM = quote_plus(SECRET)
 RAW_ECHOES = {
     "instead of a status line": raw(f"FOO {SECRET}\r\n\r\n".encode()),
