@@ -193,8 +193,21 @@ def test_a_secret_from_a_callable_is_asked_for_each_time(sandbox: Sandbox) -> No
             assert form(sandbox)["client_secret"] == [secret]
 
 
-@pytest.mark.parametrize("answer", [None, "", "  ", b"bytes", 1, KeyError("vault"), StopIteration()], ids=repr)
-def test_a_callable_that_gives_no_secret_is_a_token_request_error(sandbox: Sandbox, answer: Any) -> None:
+NO_FILE = FileNotFoundError(errno.ENOENT, "No such file or directory", "/run/secrets/gopacs")
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        *((answer, "returned no non-empty string") for answer in (None, "", "  ", b"bytes", 1)),
+        (KeyError("vault"), f"raised KeyError in {__file__}, line "),
+        (StopIteration(), f"raised StopIteration in {__file__}, line "),
+        (OSError("vault"), f"raised OSError in {__file__}, line "),
+        (NO_FILE, f"raised FileNotFoundError (No such file or directory) for /run/secrets/gopacs in {__file__}, line "),
+    ],
+    ids=repr,
+)
+def test_a_callable_that_gives_no_secret_is_a_token_request_error(sandbox: Sandbox, answer: Any, fault: str) -> None:
     """When the client_secret callable fails, or returns no text, nothing is sent, and the error says where it was."""
 
     def vault() -> Any:
@@ -204,7 +217,6 @@ def test_a_callable_that_gives_no_secret_is_a_token_request_error(sandbox: Sandb
 
     with sandbox.session(client_secret=vault) as session, pytest.raises(TokenRequestError) as failure:
         session.get(sandbox.api_url)
-    fault = f"raised {type(answer).__name__} in {__file__}, line " if isinstance(answer, Exception) else "returned no "
     assert f"the client_secret callable {fault}" in str(failure.value)
     assert sandbox.token_requests == sandbox.api_requests == []
 

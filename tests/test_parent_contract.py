@@ -177,6 +177,17 @@ def test_a_bad_setting_is_refused_when_it_is_set(thing: Any, name: str, value: A
         type(thing)("trader", "s3cret", **{name: value})
 
 
+@pytest.mark.parametrize(
+    "name, value", [("leeway", 0), ("scope", ["a", "b"]), ("token_timeout", (3, 7.5)), ("token_updater", repr)]
+)
+def test_a_setting_can_be_changed(thing: Any, name: str, value: Any) -> None:
+    """A setting is what it was given or set to last."""
+    given = {"leeway": 7, "scope": "email", "token_timeout": 7, "token_updater": print}
+    assert getattr(thing, name) == given[name]
+    setattr(thing, name, value)
+    assert getattr(thing, name) == value
+
+
 @pytest.mark.parametrize("kind", [GopacsSession, GopacsAuth])
 def test_the_defaults(kind: Any) -> None:
     """They are the documented ones: production, no scope, and these seconds."""
