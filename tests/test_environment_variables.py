@@ -217,6 +217,20 @@ class TestFaults:
             path.write_bytes(content)
         assert complaints(with_file(path)) == [f"GOPACS_CLIENT_SECRET_FILE names {path}, which {fault}"]
 
+    @pytest.mark.parametrize(
+        ("path", "fault"),
+        [
+            ("/no/secret", "cannot be read: No such file or directory."),
+            ("folder/secret", "cannot be read: No such file or directory."),
+            ("folder", "cannot be read: Is a directory."),
+        ],
+    )
+    def test_path(self, path: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A path that begins with a slash, or with a folder that exists, is quoted as it stands in the variable."""
+        monkeypatch.chdir(tmp_path)
+        Path("folder").mkdir()
+        assert complaints(with_file(path)) == [f"GOPACS_CLIENT_SECRET_FILE names {path}, which {fault}"]
+
     @pytest.mark.parametrize("value", ["s3cret", "s3c/ret"])
     def test_secret_instead_of_a_file(self, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What may be the secret itself, in the wrong variable, is not quoted; where it leads to is."""
