@@ -123,8 +123,8 @@ class TestOptions:
             GopacsSession.from_env(COMPLETE, scopes="profile")
 
     def test_misspelt(self) -> None:
-        """A misspelt argument is named, not only the variable that was looked for in its place."""
-        assert complaints(without("GOPACS_CLIENT_ID"), clientid="own", qqq=1) == [
+        """A misspelt argument is named, and no other; not only the variable that was looked for in its place."""
+        assert complaints(without("GOPACS_CLIENT_ID"), clientid="own", qqq=1, leeway=5) == [
             "clientid is not an option: did you mean client_id?",
             "qqq is not an option.",
             "GOPACS_CLIENT_ID is not set.",
