@@ -32,9 +32,9 @@ import requests
 import requests_mock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import HTTPAdapter
 from servers import TOKEN, Answer, Authority, Proxy, RawServer, chunked, http, proxying, raw, reset
-from support import Clock
+from support import Offline
 from urllib3 import HTTPResponse
 
 from gopacs_session import (
@@ -48,7 +48,6 @@ from gopacs_session.sandbox import Sandbox
 
 SECRETS = ["+/%&= ü€", "%2B%20", "a+b c", " padded ", '"quoted"\\', "a;b#c?d&e=f", "\U0001f511\u05d0", "x" * 5000]
 TRANSIENT = [408, 425, 429, 500, 502, 503, 504, 520, 529, 599]
-REDIRECTS = [301, 302, 303, 307, 308]
 GOOD = {"access_token": "abc", "expires_in": 300, "token_type": "Bearer"}
 
 
@@ -78,6 +77,15 @@ def client_of(server: RawServer, authority: Authority, **options: Any) -> Gopacs
     session = GopacsSession("client", "the-secret", server.environment, **options)
     session.verify = authority.ca_file
     return session
+
+
+def asked_in_vain(
+    authority: Authority, answer: Answer, kind: type[TokenRequestError] = TokenRequestError, **options: Any
+) -> RawServer:
+    """The server that gave this answer to a token request, which ended in an error of this kind."""
+    with authority.server(answer) as server, client_of(server, authority, **options) as session, pytest.raises(kind):
+        session.fetch_token()
+    return server
 
 
 # -- what is sent ------------------------------------------------------------------------------------------------------
@@ -183,14 +191,15 @@ def test_the_scope_is_sent_if_there_is_one(sandbox: Sandbox, scope: Any, sent: l
         assert form(sandbox).get("scope") == sent
 
 
-def test_a_secret_from_a_callable_is_asked_for_each_time(sandbox: Sandbox) -> None:
-    """A callable client_secret is called for every token request, so that a rotated secret is picked up."""
-    vault = iter(["first", "second"])
+def test_a_secret_from_a_callable_is_asked_for_each_try(sandbox: Sandbox, pauses: list[float]) -> None:
+    """A callable client_secret is called for every try of every token request: a rotated secret is picked up."""
+    vault = iter(["old", sandbox.client_secret, "next"])
+    sandbox.answer_next_token_requests(1, 503)
     with sandbox.session(client_secret=lambda: next(vault)) as session:
-        for secret in "first", "second":
-            sandbox.client_secret = secret
-            session.fetch_token()
-            assert form(sandbox)["client_secret"] == [secret]
+        session.fetch_token()
+        sandbox.client_secret = "next"
+        session.fetch_token()
+    assert len(pauses) == 1
 
 
 NO_FILE = FileNotFoundError(errno.ENOENT, "No such file or directory", "/run/secrets/gopacs")
@@ -341,15 +350,6 @@ def test_without_trust_env_the_environment_is_ignored(
     assert proxy.connects == []
 
 
-def test_cookies_of_the_token_endpoint_are_not_kept(sandbox: Sandbox, session: GopacsSession) -> None:
-    """A cookie that the authorization server sets comes back neither to it nor to the API."""
-    sandbox.answer_next_token_requests(1, 200, body=GOOD, headers={"Set-Cookie": "load-balancer=1; Path=/"})
-    session.fetch_token()
-    session.get(sandbox.api_url)
-    session.fetch_token()
-    assert all("Cookie" not in exchange.headers for exchange in [*sandbox.token_requests, *sandbox.api_requests])
-
-
 # -- redirects ---------------------------------------------------------------------------------------------------------
 
 
@@ -359,7 +359,7 @@ def elsewhere() -> Iterator[Sandbox]:
         yield elsewhere
 
 
-@pytest.mark.parametrize("status", [300, *REDIRECTS, 304, 305, 306])
+@pytest.mark.parametrize("status", range(300, 309))
 def test_redirects_of_the_token_endpoint_are_never_followed(
     sandbox: Sandbox, session: GopacsSession, elsewhere: Sandbox, status: int
 ) -> None:
@@ -453,52 +453,45 @@ def test_transient_answers_are_tried_three_times(
 def test_the_second_or_third_try_may_succeed(
     sandbox: Sandbox, session: GopacsSession, pauses: list[float], status: int, failures: int
 ) -> None:
-    """A token endpoint that recovers in time goes unnoticed by the caller, and each try has the same form."""
-    sandbox.answer_next_token_requests(failures, status)
+    """A token endpoint that recovers in time goes unnoticed, whatever its errors say; each try has the same form."""
+    sandbox.answer_next_token_requests(failures, status, body={"error": "invalid_client"})
     assert session.get(sandbox.api_url).status_code == 200
     assert len(sandbox.token_requests) == failures + 1
     assert len({exchange.body for exchange in sandbox.token_requests}) == 1
     assert len(pauses) == failures
 
 
-def test_a_503_is_tried_again_whatever_it_says(sandbox: Sandbox, session: GopacsSession, pauses: list[float]) -> None:
-    """The status tells that the server is at fault, though its body blames the client."""
-    sandbox.answer_next_token_requests(2, 503, body={"error": "invalid_client"})
-    assert session.get(sandbox.api_url).status_code == 200
-    assert len(pauses) == 2
+def circle() -> Exception:
+    """An exception that is the cause of its own cause: an adapter may raise that, too."""
+    error, cause = requests.ConnectionError("round"), OSError("and round")
+    error.__cause__, cause.__cause__ = cause, error
+    return error
 
 
-def test_a_secret_that_is_rotated_between_two_tries(sandbox: Sandbox, pauses: list[float]) -> None:
-    """A client_secret callable is asked for each try, so that the second can use a new secret."""
-    secrets = iter(["old", sandbox.client_secret])
-    sandbox.answer_next_token_requests(1, 503)
-    with sandbox.session(client_secret=lambda: next(secrets)) as session:
-        assert session.get(sandbox.api_url).status_code == 200
-    assert len(pauses) == 1
-
-
-FAILURES: dict[Exception, int] = {
-    requests.exceptions.RetryError("the adapter's own retries, which count as one try"): 3,
+FAILURES: dict[str, tuple[Exception, int]] = {
+    "the adapter's own retries, which count as one try": (requests.exceptions.RetryError("enough"), 3),
     # The system may give a connection up long before token_timeout; that is no signal handler's TimeoutError.
-    requests.ConnectionError(TimeoutError(errno.ETIMEDOUT, "Connection timed out")): 3,
-    ZeroDivisionError("no network's fault"): 1,
+    "the system's timeout": (requests.ConnectionError(TimeoutError(errno.ETIMEDOUT, "Connection timed out")), 3),
+    "a circle": (circle(), 3),
+    "no network's fault": (ZeroDivisionError(), 1),
 }
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("kind", FAILURES)
 def test_an_adapters_errors_are_tried_again_if_they_may_pass(
-    sandbox: Sandbox, session: GopacsSession, pauses: list[float], failure: Exception
+    sandbox: Sandbox, session: GopacsSession, pauses: list[float], kind: str
 ) -> None:
     """What the network causes is tried three times, and what would be the same the next time once."""
+    failure, tries = FAILURES[kind]
 
     class Failing(HTTPAdapter):
         def send(self, *args: Any, **options: Any) -> requests.Response:
             raise failure
 
     session.mount(sandbox.environment.token_url, Failing())
-    with pytest.raises(TokenRequestError) as caught:
+    with pytest.raises(TokenRequestError, match=type(failure).__name__) as caught:
         session.get(sandbox.api_url)
-    assert len(pauses) == FAILURES[failure] - 1
+    assert len(pauses) == tries - 1
     assert isinstance(caught.value, AuthorizationServerError) == bool(pauses)
 
 
@@ -524,10 +517,7 @@ def test_pauses_grow_and_vary(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize(
-    "header, pause",
-    [("0", 0), ("1", 1), ("3", 3), (" 2 ", 2), ("5", 5)],
-)
+@pytest.mark.parametrize("header, pause", [("0", 0), ("1", 1), ("3", 3), (" 2 ", 2), ("5", 5)])
 def test_a_short_retry_after_is_honoured(
     sandbox: Sandbox, session: GopacsSession, pauses: list[float], status: int, header: str, pause: float
 ) -> None:
@@ -553,25 +543,12 @@ def test_a_short_retry_after_may_be_a_date(
 @pytest.mark.parametrize(
     "header",
     [
-        "",
-        "soon",
-        "-1",
-        "1.5",
-        "1e3",
-        "nan",
-        "inf",
-        "0x10",
-        "1,2",
-        "\u00b2",
-        "\u00bd",
-        "None",
-        "5 s",
+        *("", "soon", "-1", "1.5", "1e3", "nan", "inf", "0x10", "1,2", "\u00b2", "\u00bd", "None", "5 s", "\x01"),
         "Mon, 99 Foo",
         "Fri, 31 Dec 99999 23:59:59 GMT",
         "Fri, 31 Dec 99999999999999999999 23:59:59 GMT",
         "Sun, 06 Nov 1994 08:49:37",
         "Mon, 01 Jan 0001 00:00:00 -0000",
-        "\x01",
     ],
     ids=ascii,
 )
@@ -651,24 +628,10 @@ BROKEN: dict[str, Answer] = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_broken_answers_are_tried_three_times(authority: Authority, pauses: list[float], kind: str) -> None:
     """An answer that is reset, cut off or garbled on its way costs three tries."""
-    with (
-        authority.server(BROKEN[kind]) as server,
-        client_of(server, authority) as session,
-        pytest.raises(AuthorizationServerError),
-    ):
-        session.fetch_token()
+    server = asked_in_vain(authority, BROKEN[kind], AuthorizationServerError)
     assert len(server.requests) == 3
     assert len(pauses) == 2
     assert len({request.partition(b"\r\n\r\n")[2] for request in server.requests}) == 1
-
-
-@pytest.mark.parametrize("kind", ["reset", "half a body", "no gzip"])
-def test_a_whole_answer_after_broken_ones_is_good(authority: Authority, pauses: list[float], kind: str) -> None:
-    """The third try's token is used, as if nothing had been."""
-    script = [BROKEN[kind], BROKEN[kind], raw(http(TOKEN))]
-    with authority.server(*script) as server, client_of(server, authority) as session:
-        assert session.fetch_token()["access_token"] == "from-the-raw-server"
-    assert len(server.requests) == 3
 
 
 def test_refused_by_the_proxy(sandbox: Sandbox, bare: GopacsSession, proxy: Proxy, pauses: list[float]) -> None:
@@ -684,52 +647,35 @@ def test_refused_by_the_proxy(sandbox: Sandbox, bare: GopacsSession, proxy: Prox
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 BAD_CREDENTIALS = "Invalid client or Invalid client credentials"
-SET_UP: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    # What is changed at the sandbox, and in the session.
-    "wrong secret": ({}, {"client_secret": "wrong"}),
-    "unknown client": ({}, {"client_id": "unknown"}),
-    "disabled client": ({"client_enabled": False}, {}),
-    "service account off": ({"service_account_enabled": False}, {}),
-    "bad scope": ({}, {"scope": "email nonsense"}),
+NO_SERVICE_ACCOUNT = "Client not enabled to retrieve service account"
+KEYCLOAKS: dict[str, tuple[dict[str, Any], dict[str, Any], int, str, str]] = {
+    # What is changed at the sandbox, and in the session; and what the error tells.
+    "wrong secret": ({}, {"client_secret": "wrong"}, 401, "unauthorized_client", BAD_CREDENTIALS),
+    "unknown client": ({}, {"client_id": "unknown"}, 401, "invalid_client", BAD_CREDENTIALS),
+    "disabled client": ({"client_enabled": False}, {}, 401, "invalid_client", BAD_CREDENTIALS),
+    "no service account": ({"service_account_enabled": False}, {}, 401, "unauthorized_client", NO_SERVICE_ACCOUNT),
+    "bad scope": ({}, {"scope": "email nonsense"}, 400, "invalid_scope", "Invalid scopes: email nonsense"),
 }
 
 
-@pytest.mark.parametrize(
-    "case, kind, status, error, description",
-    [
-        ("wrong secret", InvalidClientError, 401, "unauthorized_client", BAD_CREDENTIALS),
-        ("unknown client", InvalidClientError, 401, "invalid_client", BAD_CREDENTIALS),
-        ("disabled client", InvalidClientError, 401, "invalid_client", BAD_CREDENTIALS),
-        (
-            "service account off",
-            InvalidClientError,
-            401,
-            "unauthorized_client",
-            "Client not enabled to retrieve service account",
-        ),
-        ("bad scope", TokenRequestError, 400, "invalid_scope", "Invalid scopes: email nonsense"),
-    ],
-)
-def test_keycloaks_refusals(
-    sandbox: Sandbox,
-    pauses: list[float],
-    case: str,
-    kind: type[TokenRequestError],
-    status: int,
-    error: str,
-    description: str,
-) -> None:
-    """A refusal is told by its type, status, error and description, after one try, and nothing is sent to the API."""
-    at_the_sandbox, options = SET_UP[case]
-    for name, value in at_the_sandbox.items():
-        setattr(sandbox, name, value)
-    with sandbox.session(**options) as session, pytest.raises(kind) as refusal:
+def assert_refused(sandbox: Sandbox, session: GopacsSession, kind: type[TokenRequestError], *told: object) -> None:
+    """A request ends in an error of this very kind, with this status, error and description, after one try."""
+    with pytest.raises(kind) as refusal:
         session.get(sandbox.api_url)
     assert type(refusal.value) is kind
-    assert (refusal.value.status_code, refusal.value.error) == (status, error)
-    assert refusal.value.description == description
+    assert (refusal.value.status_code, refusal.value.error, refusal.value.description) == told
     assert len(sandbox.token_requests) == 1
-    assert pauses == sandbox.api_requests == []
+    assert sandbox.api_requests == []
+
+
+@pytest.mark.parametrize("case", KEYCLOAKS)
+def test_keycloaks_refusals(sandbox: Sandbox, case: str) -> None:
+    """A refusal is told by its type, status, error and description, after one try, and nothing is sent to the API."""
+    at_the_sandbox, options, *told = KEYCLOAKS[case]
+    for name, value in at_the_sandbox.items():
+        setattr(sandbox, name, value)
+    with sandbox.session(**options) as session:
+        assert_refused(sandbox, session, TokenRequestError if case == "bad scope" else InvalidClientError, *told)
 
 
 @pytest.mark.parametrize(
@@ -753,7 +699,6 @@ def test_keycloaks_refusals(
 def test_other_refusals(
     sandbox: Sandbox,
     session: GopacsSession,
-    pauses: list[float],
     status: int,
     error: str | None,
     description: str | None,
@@ -762,32 +707,7 @@ def test_other_refusals(
     """Whatever else a server refuses with is told as it came, and is not tried again."""
     body = {"error": error, "error_description": description}
     sandbox.answer_next_token_requests(1, status, body={k: v for k, v in body.items() if v is not None})
-    with pytest.raises(kind) as refusal:
-        session.get(sandbox.api_url)
-    assert type(refusal.value) is kind
-    assert (refusal.value.status_code, refusal.value.error) == (status, error)
-    assert refusal.value.description == description
-    assert len(sandbox.token_requests) == 1
-    assert pauses == sandbox.api_requests == []
-
-
-def test_a_wrong_realm_is_told(sandbox: Sandbox) -> None:
-    """A token_url that leads to an unknown realm is a TokenRequestError with Keycloak's own words."""
-    wrong = sandbox.environment.token_url.replace("/gopacs/", "/other/")
-    environment = replace(sandbox.environment, token_url=wrong)
-    with sandbox.session(environment=environment) as session, pytest.raises(TokenRequestError) as refusal:
-        session.get(sandbox.api_url)
-    assert (refusal.value.status_code, refusal.value.error) == (404, "Realm does not exist")
-
-
-def test_a_refused_client_can_be_mended(sandbox: Sandbox, session: GopacsSession, clock: Clock) -> None:
-    """A second after a refusal a request asks again, and succeeds once the client is enabled."""
-    sandbox.client_enabled = False
-    with pytest.raises(InvalidClientError):
-        session.get(sandbox.api_url)
-    sandbox.client_enabled = True
-    clock.advance(1)
-    assert session.get(sandbox.api_url).status_code == 200
+    assert_refused(sandbox, session, kind, status, error, description)
 
 
 # -- nonsense ----------------------------------------------------------------------------------------------------------
@@ -797,53 +717,15 @@ def token(**changes: Any) -> bytes:
     return json.dumps({**GOOD, **changes}).encode()
 
 
-NO_TOKENS = [
-    None,
-    True,
-    False,
-    0,
-    1,
-    1.5,
-    [],
-    ["abc"],
-    {},
-    {"abc": 1},
-    "",
-    " ",
-    "a\r\nX-Evil: 1",
-    "a\nb",
-    "abc\r\n",
-    "\r\nabc",
-    "a\rb",
-    "a\0b",
-    "a\tb",
-    "abc ",
-    " abc",
-    "a\x7fb",
-    "\x1b[31m",
-    "\u00e9",
-    "\u20ac",
-    "a\u2028b",
-    "\ud800",
-    "\U0001f511",
-    "abc\u00a0",
-    "\ufeffabc",
+NO_TOKENS: list[Any] = [
+    *(None, True, False, 0, 1, 1.5, [], ["abc"], {}, {"abc": 1}),
+    *("", " ", "abc ", " abc", "abc\u00a0", "\ufeffabc"),
+    *("a\r\nX-Evil: 1", "a\nb", "abc\r\n", "\r\nabc", "a\rb", "a\0b", "a\tb", "a\x7fb", "\x1b[31m"),
+    *("\u00e9", "\u20ac", "a\u2028b", "\ud800", "\U0001f511"),
 ]
 OTHER_TYPES: list[Any] = [
-    "mac",
-    "DPoP",
-    "Basic",
-    "",
-    "Bearer ",
-    "Bearer\r\n",
-    None,
-    True,
-    1,
-    [],
-    ["Bearer"],
-    {},
-    "\u0299earer",
-    "N_A",
+    *("mac", "DPoP", "Basic", "N_A", "", "Bearer ", "Bearer\r\n", "\u0299earer"),
+    *(None, True, 1, [], ["Bearer"], {}),
 ]
 NONSENSE: dict[str, bytes] = {
     "HTML": b"<!DOCTYPE html><html><body>Log in</body></html>",
@@ -959,13 +841,7 @@ ENDLESS = {
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_an_answer_without_end_is_cut(authority: Authority, kind: str) -> None:
     """An endless answer, whatever it decodes to, is given up after a while with a TokenRequestError."""
-    with (
-        authority.server(ENDLESS[kind]) as server,
-        client_of(server, authority) as session,
-        pytest.raises(TokenRequestError),
-    ):
-        session.fetch_token()
-    assert server.sent < 40_000_000
+    assert asked_in_vain(authority, ENDLESS[kind]).sent < 40_000_000
 
 
 @pytest.mark.parametrize("coding, encode", [("identity", bytes), ("gzip", gzip.compress), ("deflate", zlib.compress)])
@@ -1017,12 +893,7 @@ DRIPS = {
 def test_an_answer_that_drips_is_given_up(authority: Authority, kind: str) -> None:
     """A server that sends its answer byte by byte is given up, for each try, soon after token_timeout."""
     started = time.perf_counter()
-    with (
-        authority.server(DRIPS[kind]) as server,
-        client_of(server, authority, token_timeout=(10, 0.05)) as session,
-        pytest.raises(AuthorizationServerError),
-    ):
-        session.fetch_token()
+    server = asked_in_vain(authority, DRIPS[kind], AuthorizationServerError, token_timeout=(10, 0.05))
     assert len(server.requests) == 3
     assert time.perf_counter() - started < 10
 
@@ -1059,12 +930,7 @@ UNNOTICED = {
 @pytest.mark.parametrize("kind", UNNOTICED)
 def test_what_http_does_not_notice_brings_no_token(authority: Authority, kind: str) -> None:
     """An answer that is broken in a way that passes for a whole one is a TokenRequestError."""
-    with (
-        authority.server(raw(UNNOTICED[kind])) as server,
-        client_of(server, authority) as session,
-        pytest.raises(TokenRequestError),
-    ):
-        session.fetch_token()
+    asked_in_vain(authority, raw(UNNOTICED[kind]))
 
 
 JSON = st.recursive(
@@ -1128,19 +994,7 @@ def test_whatever_comes_is_a_token_or_a_token_request_error(
         elsewhere.answer_next_api_requests(0, 200)
 
 
-class Ready(BaseAdapter):
-    """A user's adapter that sends by other means, and gives answers that it has read itself."""
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        answer = requests.Response()
-        answer.status_code, answer._content, answer.request = 200, TOKEN, request
-        return answer
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
-class Zipped(Ready):
+class Zipped(Offline):
     """Answers as the package responses makes them: read in full, they would be decoded on the way."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
@@ -1149,25 +1003,9 @@ class Zipped(Ready):
         return HTTPAdapter().build_response(request, HTTPResponse(body, headers, 200, preload_content=False))
 
 
-@pytest.mark.parametrize("adapter", [Ready, Zipped])
-def test_an_answer_that_came_by_other_means_is_taken(adapter: type[Ready]) -> None:
+@pytest.mark.parametrize("adapter", [Offline(body=TOKEN), Zipped()], ids=["read already", "zipped"])
+def test_an_answer_that_came_by_other_means_is_taken(adapter: Offline) -> None:
     """An adapter without a connection can bring the token, too."""
     session = GopacsSession("client", "secret", "acceptance")
-    session.mount("https://auth.acc.gopacs-services.eu", adapter())
+    session.mount("https://auth.acc.gopacs-services.eu", adapter)
     assert session.fetch_token()["access_token"] == "from-the-raw-server"
-
-
-@pytest.mark.usefixtures("pauses")
-def test_a_circle_of_exceptions_is_an_error_as_any() -> None:
-    """An adapter may raise an exception that is the cause of its own cause."""
-
-    class Circling(Ready):
-        def send(self, *args: Any, **options: Any) -> requests.Response:
-            error, cause = requests.ConnectionError("round"), OSError("and round")
-            cause.__cause__ = error
-            raise error from cause
-
-    session = GopacsSession("client", "secret", "acceptance")
-    session.mount("https://auth.acc.gopacs-services.eu", Circling())
-    with pytest.raises(AuthorizationServerError, match="ConnectionError"):
-        session.fetch_token()

@@ -3,10 +3,13 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from threading import Barrier
+from threading import Barrier, Thread
 from typing import Any
+
+import requests
+from requests.adapters import BaseAdapter
 
 from gopacs_session import GopacsSession
 
@@ -36,6 +39,37 @@ def at_once(threads: int, call: Callable[[], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, range(threads)))
+
+
+def in_background(call: Callable[[], Any]) -> Future[Any]:
+    """What `call` returns or raises in a thread of its own, which keeps no program from ending if it hangs."""
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            outcome.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return outcome
+
+
+class Offline(BaseAdapter):
+    """Answers each request at once, with the same status and body, and connects to nothing."""
+
+    def __init__(self, status: int = 200, body: bytes = b"") -> None:
+        super().__init__()
+        self.status, self.body = status, body
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        answer = requests.Response()
+        answer.status_code, answer._content = self.status, self.body
+        answer.request, answer.url = request, str(request.url)
+        return answer
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 def unassigned_port() -> int:
