@@ -11,17 +11,17 @@ import mmap
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import requests
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import BaseAdapter
 from requests.hooks import dispatch_hook
-from servers import TOKEN, Answer, Authority, LateSandbox, chunked, http, raw
-from support import Clock, at_once
+from servers import TOKEN, Answer, Authority, LateSandbox, RawServer, chunked, http, raw
+from support import Clock, Offline, at_once, in_background
 
 from gopacs_session import AuthorizationServerError, GopacsAuth, GopacsSession, InvalidClientError, bearer
 from gopacs_session.sandbox import Sandbox
@@ -114,15 +114,33 @@ def test_a_generator_that_is_not_replayed_leaves_the_refusal_to_be_read(
         assert (answer.status_code, answer.raw.read()) == (401, b"why")
 
 
-def test_a_pipe_is_not_replayed(sandbox: Sandbox, revoked: GopacsSession) -> None:
-    """A file that can't be rewound is not sent again: the caller gets the 401."""
+class Pipe(io.BytesIO):
+    """A file that can't be rewound."""
 
-    class Pipe(io.BytesIO):
-        def seek(self, *args: Any) -> int:
-            raise OSError("not seekable")
+    def seek(self, *args: Any) -> int:
+        raise OSError("not seekable")
 
-    assert revoked.post(f"{sandbox.api_url}/message", data=Pipe(b"<message/>")).status_code == 401
-    assert len(sandbox.api_requests) == 1
+
+class SelfClosing(io.BytesIO):
+    """A file that closes itself when it has been read."""
+
+    def read(self, *args: Any) -> bytes:
+        part = super().read(*args)
+        if not part:
+            self.close()
+        return part
+
+    def __len__(self) -> int:
+        return len(XML)
+
+
+@pytest.mark.parametrize("file", [Pipe, SelfClosing])
+def test_a_file_that_cannot_be_rewound_is_not_replayed(
+    sandbox: Sandbox, revoked: GopacsSession, file: type[io.BytesIO]
+) -> None:
+    """A pipe, or a file that was closed meanwhile, is not sent again: the caller gets the 401."""
+    assert revoked.post(f"{sandbox.api_url}/message", data=file(XML)).status_code == 401
+    assert [exchange.body for exchange in sandbox.api_requests] == [XML]
 
 
 def test_16_threads_with_a_dead_token_cost_one_renewal(sandbox: Sandbox, revoked: GopacsSession) -> None:
@@ -256,13 +274,6 @@ def test_the_replay_goes_through_the_same_adapter(sandbox: Sandbox, revoked: Gop
     assert Recording.sent == [(url, options)] * 2
 
 
-def test_a_failed_renewal_after_a_401_is_raised(sandbox: Sandbox, revoked: GopacsSession) -> None:
-    """When no new token can be obtained, the caller gets that error."""
-    sandbox.client_enabled = False
-    with pytest.raises(InvalidClientError):
-        revoked.get(f"{sandbox.api_url}/participants")
-
-
 @pytest.mark.usefixtures("pauses")
 def test_an_outage_after_one_refusal_does_not_spoil_the_token(sandbox: Sandbox) -> None:
     """An API that refuses a good token, while no new one can be obtained, leaves the token to the other APIs."""
@@ -310,13 +321,6 @@ def test_the_callers_cookie_header_stays(sandbox: Sandbox, revoked: GopacsSessio
     assert [exchange.headers.get("Cookie") for exchange in sandbox.api_requests] == ["own=1" if own else None] * 2
 
 
-def test_a_403_is_the_callers(sandbox: Sandbox) -> None:
-    """A token that is good but not enough is not renewed."""
-    with sandbox.session() as session:
-        assert session.get(f"{sandbox.api_url}/forbidden").status_code == 403
-    assert len(sandbox.token_requests) == len(sandbox.api_requests) == 1
-
-
 @pytest.mark.parametrize("options", [{"auth": ("user", "password")}, {"withhold_token": True}])
 def test_a_401_to_a_request_without_our_token_is_the_callers(sandbox: Sandbox, options: dict[str, Any]) -> None:
     """A request with credentials of the caller's, or with none, is sent once and costs no renewal."""
@@ -334,11 +338,10 @@ def test_a_header_set_after_preparing_is_the_callers(sandbox: Sandbox, revoked: 
     assert len(sandbox.api_requests) == 1
 
 
-def test_a_streamed_request_is_replayed(sandbox: Sandbox, revoked: GopacsSession) -> None:
-    """With stream=True the body of the final answer is left for the caller to read."""
-    with revoked.get(f"{sandbox.api_url}/participants", stream=True) as answer:
-        assert answer.status_code == 200
-        assert b"".join(answer.iter_content(10)).startswith(b"{")
+def limit_connections(session: GopacsSession, number: int) -> None:
+    """Have a request wait for one of so many connections, for as long as that takes."""
+    adapter: Any = session.get_adapter("https://localhost")
+    adapter.init_poolmanager(1, number, block=True)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -347,21 +350,15 @@ def test_one_connection_serves_refusal_and_renewal(
     sandbox: Sandbox, revoked: GopacsSession, data: Any, stream: bool
 ) -> None:
     """With a pool of one blocking connection for both servers, a refusal leads to no deadlock."""
-    adapter = revoked.get_adapter(f"{sandbox.api_url}/")
-    assert isinstance(adapter, HTTPAdapter)
-    adapter.init_poolmanager(1, 1, block=True)
-    done: list[int] = []
+    limit_connections(revoked, 1)
 
-    def call() -> None:
+    def call() -> list[int]:
         body = data or iter([b"<message/>"])
         with revoked.post(f"{sandbox.api_url}/message", data=body, stream=stream) as answer:
-            done.append(answer.status_code)
-        done.append(revoked.get(f"{sandbox.api_url}/message").status_code)
+            pass
+        return [answer.status_code, revoked.get(f"{sandbox.api_url}/message").status_code]
 
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    thread.join(10)
-    assert done == [200 if data else 401, 200]
+    assert in_background(call).result(10) == [200 if data else 401, 200]
 
 
 class Bare(BaseAdapter):
@@ -408,13 +405,15 @@ def test_an_adapter_that_tells_little(sandbox: Sandbox, raw: io.BytesIO | None, 
     assert auth.token["access_token"] != "stored"
 
 
-def test_an_endless_refusal_is_not_read_to_its_end(sandbox: Sandbox, revoked: GopacsSession) -> None:
-    """A refusal's huge body does not fill the memory before the replay; what there is of it is kept in the history."""
-    body = b"x" * 1_000_000
-    sandbox.answer_next_api_requests(1, 401, body=body)
+@pytest.mark.parametrize("coding, encode, size", [("identity", bytes, 10**6), ("gzip", gzip.compress, 5 * 10**7)])
+def test_a_huge_refusal_is_not_read_to_its_end(
+    sandbox: Sandbox, revoked: GopacsSession, coding: str, encode: Callable[[bytes], bytes], size: int
+) -> None:
+    """It does not fill the memory before the replay, as it is or zipped; a bounded part of it is in the history."""
+    sandbox.answer_next_api_requests(1, 401, body=encode(bytes(size)), headers={"Content-Encoding": coding})
     answer = revoked.get(f"{sandbox.api_url}/participants")
     assert answer.status_code == 200
-    assert 0 < len(answer.history[0].content) < len(body)
+    assert 0 < len(answer.history[0].content) < 1_000_000
 
 
 WHY = b'{"why": "revoked"}'
@@ -444,15 +443,22 @@ def contents(answer: requests.Response) -> list[bytes]:
     return [one.content for one in (*answer.history, answer)]
 
 
-@pytest.mark.parametrize("kind", WHOLE)
-def test_one_connection_serves_all(tmp_path: Path, kind: str) -> None:
-    """A refusal is read whole, however it comes: its body is in the history, and its connection serves the replay."""
-    authority, token = Authority(tmp_path), raw(http(TOKEN))
+@contextmanager
+def refused(tmp_path: Path, refusal: Answer, keep_alive: bool = False) -> Iterator[tuple[GopacsSession, RawServer]]:
+    """A session whose first request gets this refusal, and then the answer ``final``; and its server."""
+    authority, token = Authority(tmp_path), raw(http(TOKEN) if keep_alive else http(TOKEN, "Connection: close"))
     with (
-        authority.server(token, WHOLE[kind], token, raw(http(b"final")), keep_alive=True) as server,
+        authority.server(token, refusal, token, raw(http(b"final")), keep_alive=keep_alive) as server,
         GopacsSession("client", "the-secret", server.environment) as session,
     ):
         session.verify = authority.ca_file
+        yield session, server
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_one_connection_serves_all(tmp_path: Path, kind: str) -> None:
+    """A refusal is read whole, however it comes: its body is in the history, and its connection serves the replay."""
+    with refused(tmp_path, WHOLE[kind], keep_alive=True) as (session, server):
         bodies = contents(session.get(server.environment.token_url))
     assert bodies == [b"" if kind == "empty" else WHY, b"final"]
     assert (len(server.requests), len(server.client_certificates)) == (4, 1)
@@ -473,24 +479,10 @@ def test_a_refusal_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
             yield part
         in_time.append(answered.is_set())
 
-    authority, token = Authority(tmp_path), raw(http(TOKEN, "Connection: close"))
-    with (
-        authority.server(token, refusal, token, raw(http(b"final"))) as server,
-        GopacsSession("client", "the-secret", server.environment) as session,
-    ):
-        session.verify = authority.ca_file
+    with refused(tmp_path, refusal) as (session, server):
         assert contents(session.get(server.environment.token_url)) == [b"", b"final"]
         answered.set()
     assert in_time in ([True], [])  # Nothing where it met the closed connection first.
-
-
-def test_a_refusal_that_unpacks_to_gigabytes_is_cut(sandbox: Sandbox, revoked: GopacsSession) -> None:
-    """Of a zipped refusal, too, the history keeps a bounded part."""
-    body = gzip.compress(b" " * 50_000_000)
-    sandbox.answer_next_api_requests(1, 401, body=body, headers={"Content-Encoding": "gzip"})
-    answer = revoked.get(f"{sandbox.api_url}/participants")
-    assert answer.status_code == 200
-    assert 0 < len(answer.history[0].content) < 1_000_000
 
 
 REST = {
@@ -510,12 +502,7 @@ def test_a_streamed_refusal_is_not_read(tmp_path: Path, kind: str) -> None:
         in_time.append(answered.wait(10))
         yield body
 
-    authority, token = Authority(tmp_path), raw(http(TOKEN, "Connection: close"))
-    with (
-        authority.server(token, refusal, token, raw(http(b"final"))) as server,
-        GopacsSession("client", "the-secret", server.environment) as session,
-    ):
-        session.verify = authority.ca_file
+    with refused(tmp_path, refusal) as (session, server):
         with session.get(server.environment.token_url, stream=True) as answer:
             assert (answer.status_code, answer.content) == (200, b"final")
         answered.set()
@@ -524,43 +511,15 @@ def test_a_streamed_refusal_is_not_read(tmp_path: Path, kind: str) -> None:
 
 def test_a_refusal_that_is_too_big_gives_its_connection_back(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """With a pool of one blocking connection, a refusal that is not read to its end leads to no deadlock."""
-    adapter = revoked.get_adapter(f"{sandbox.api_url}/")
-    assert isinstance(adapter, HTTPAdapter)
-    adapter.init_poolmanager(1, 1, block=True)
+    limit_connections(revoked, 1)
     sandbox.answer_next_api_requests(1, 401, body=b"x" * 1_000_000)
-    done: list[int] = []
-    thread = threading.Thread(target=lambda: done.append(revoked.get(sandbox.api_url).status_code), daemon=True)
-    thread.start()
-    thread.join(10)
-    assert done == [200]
-
-
-def test_a_file_that_was_closed_meanwhile_is_not_replayed(sandbox: Sandbox, revoked: GopacsSession) -> None:
-    """A file that closes itself when it has been read can't be rewound: the caller gets the 401."""
-
-    class SelfClosing(io.BytesIO):
-        def read(self, *args: Any) -> bytes:
-            part = super().read(*args)
-            if not part:
-                self.close()
-            return part
-
-        def __len__(self) -> int:
-            return len(XML)
-
-    assert revoked.post(f"{sandbox.api_url}/message", data=SelfClosing(XML)).status_code == 401
-    assert [exchange.body for exchange in sandbox.api_requests] == [XML]
+    assert in_background(lambda: revoked.get(sandbox.api_url)).result(10).status_code == 200
 
 
 def test_a_malformed_refusal_is_mended(tmp_path: Path) -> None:
     """A refusal whose body makes no sense keeps nobody from the final answer."""
-    authority, token = Authority(tmp_path), raw(http(TOKEN, "Connection: close"))
     refusal = raw(http(b"-5\r\nwhy", "Transfer-Encoding: chunked", status="401 No"))
-    with (
-        authority.server(token, refusal, token, raw(http(b"final"))) as server,
-        GopacsSession("client", "the-secret", server.environment) as session,
-    ):
-        session.verify = authority.ca_file
+    with refused(tmp_path, refusal) as (session, server):
         assert session.get(server.environment.token_url).content == b"final"
 
 
@@ -575,23 +534,14 @@ def test_a_refusal_after_a_redirect_that_dropped_a_file_is_mended(sandbox: Sandb
 
 def test_a_refusal_whose_renewal_fails_gives_its_connection_back(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """With two connections, streamed refusals that end in kept errors do not use them up."""
-    adapter = revoked.get_adapter(f"{sandbox.api_url}/")
-    assert isinstance(adapter, HTTPAdapter)
-    adapter.init_poolmanager(1, 2, block=True)
+    limit_connections(revoked, 2)
     sandbox.client_enabled = False
-    kept: list[InvalidClientError] = []
 
     def call() -> None:
-        for _ in range(3):
-            try:
-                revoked.post(f"{sandbox.api_url}/message", data=b"<message/>", stream=True)
-            except InvalidClientError as error:
-                kept.append(error)
+        revoked.post(f"{sandbox.api_url}/message", data=b"<message/>", stream=True)
 
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    thread.join(10)
-    assert len(kept) == 3
+    kept = [in_background(call).exception(10) for _ in range(3)]
+    assert [type(error) for error in kept] == [InvalidClientError] * 3
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------
@@ -619,23 +569,16 @@ def test_the_log_tells_of_a_refusal_that_was_mended(sandbox: Sandbox, revoked: G
     assert lines() == [("INFO", "localhost/participants refused a token (401), but not another.")]
 
 
-class Falling(BaseAdapter):
-    """Answers 401, and then breaks down."""
+class Falling(Offline):
+    """Answers once, and then breaks down."""
 
-    def __init__(self) -> None:
-        self.answers = [401]
+    answered = False
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        response = requests.Response()
-        response.request, response.url = request, request.url or ""
-        try:
-            response.status_code = self.answers.pop()
-        except IndexError:
-            raise requests.ConnectionError from None
-        return response
-
-    def close(self) -> None:
-        pass
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        if self.answered:
+            raise requests.ConnectionError
+        self.answered = True
+        return super().send(request)
 
 
 def never_accepted(sandbox: Sandbox, session: GopacsSession) -> None:
@@ -660,7 +603,7 @@ def no_other_token(sandbox: Sandbox, session: GopacsSession) -> None:
 
 
 def a_broken_connection(sandbox: Sandbox, session: GopacsSession) -> None:
-    session.mount(f"{sandbox.api_url}/participants", Falling())
+    session.mount(f"{sandbox.api_url}/participants", Falling(401))
     with pytest.raises(requests.ConnectionError):
         session.get(f"{sandbox.api_url}/participants?key=q")
 
