@@ -14,14 +14,14 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 import requests
-from requests.adapters import BaseAdapter, HTTPAdapter
-from support import Clock, at_once
+from requests.adapters import HTTPAdapter
+from support import Clock, Offline, at_once, in_background
 
 import gopacs_session.grant
 from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError, TokenRequestError
@@ -70,18 +70,17 @@ def test_32_threads_share_a_failure(sandbox: Sandbox, tries: int, kind: type[Tok
     sandbox.client_enabled = kind is AuthorizationServerError
     sandbox.answer_next_token_requests(tries if sandbox.client_enabled else 0, 503)
     sandbox.token_delay = 0.2
-    called, errors = threading.Semaphore(0), []
+    called = threading.Semaphore(0)
 
     def call() -> None:
         called.release()
         session.get(f"{sandbox.api_url}/participants")
 
     with sandbox.session() as session:
-        calls = threading.Thread(target=lambda: errors.extend(at_once(32, call)))
         with sandbox.hold_token_requests():
-            calls.start()
+            calls = in_background(lambda: at_once(32, call))
             assert all(called.acquire(timeout=10) for _ in range(32))
-        calls.join()
+        errors = calls.result(30)
     assert len(sandbox.token_requests) == tries
     assert {(type(error), error.status_code) for error in errors} == {(kind, 401 if tries == 1 else 503)}
     assert len({id(error) for error in errors}) == 32
@@ -92,22 +91,19 @@ def test_32_threads_share_a_failure(sandbox: Sandbox, tries: int, kind: type[Tok
 def test_an_interrupted_renewal_is_taken_over_by_a_thread_that_waits(sandbox: Sandbox) -> None:
     """Ctrl-C in the thread that fetches the token stops that thread alone: another one that waits fetches it."""
     with sandbox.session() as session:
-        answers = []
-        waiting = threading.Thread(target=lambda: answers.append(session.get(f"{sandbox.api_url}/participants")))
 
-        def interrupt() -> None:
+        def interrupt() -> Future[Any]:
             sandbox.wait_for_token_requests(1)
-            waiting.start()
+            waiting = in_background(lambda: session.get(f"{sandbox.api_url}/participants"))
             os.kill(os.getpid(), signal.SIGINT)
+            return waiting
 
         with sandbox.hold_token_requests():
-            interrupter = threading.Thread(target=interrupt)
-            interrupter.start()
+            interrupter = in_background(interrupt)
             with pytest.raises(KeyboardInterrupt):
                 session.get(f"{sandbox.api_url}/participants")
-            interrupter.join()
-        waiting.join()
-    assert [answer.status_code for answer in answers] == [200]
+            waiting = interrupter.result(10)
+        assert waiting.result(10).status_code == 200
     assert len(sandbox.token_requests) == 2
 
 
@@ -120,15 +116,14 @@ def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox, pickled: bool) ->
         session.get(f"{sandbox.api_url}/warm")
         session.token = None
         with sandbox.hold_token_requests():
-            renewing = threading.Thread(target=session.get, args=[f"{sandbox.api_url}/parent"])
-            renewing.start()
+            renewing = in_background(lambda: session.get(f"{sandbox.api_url}/parent"))
             sandbox.wait_for_token_requests(2)
             child = os.fork()
             if child == 0:
                 os._exit(0 if session.get(f"{sandbox.api_url}/child", timeout=10).status_code == 200 else 1)
             sandbox.wait_for_token_requests(3)
         assert os.waitpid(child, 0) == (child, 0)
-        renewing.join()
+        renewing.result(10)
         assert session.get(f"{sandbox.api_url}/parent").status_code == 200
     assert [exchange.path for exchange in sandbox.api_requests].count("/child") == 1
     assert bore_a_token(sandbox)
@@ -150,12 +145,10 @@ class Hanging(HTTPAdapter):
 def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait for a renewal that never ends get a typed error, and the next request renews by itself."""
     monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.05)
-    hanged: list[Any] = []
     with sandbox.session(token_timeout=0.05) as session:
         adapter, hanging = session.get_adapter(f"{sandbox.api_url}/"), Hanging(requests.ConnectionError())
         session.mount(sandbox.environment.token_url, hanging)
-        renewing = threading.Thread(target=lambda: hanged.extend(at_once(1, lambda: session.get(sandbox.api_url))))
-        renewing.start()
+        renewing = in_background(lambda: session.get(sandbox.api_url))
         hanging.hung.wait(10)
         errors = at_once(8, lambda: session.get(sandbox.api_url))
         assert {type(error) for error in errors} == {AuthorizationServerError}
@@ -163,18 +156,16 @@ def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox, monkeyp
         session.mount(sandbox.environment.token_url, adapter)
         assert session.get(sandbox.api_url).status_code == 200
         hanging.release.set()
-        renewing.join()
-    assert [answer.status_code for answer in hanged] == [200]
+        assert renewing.result(10).status_code == 200
 
 
 def test_a_renewal_that_hung_through_thousands_of_others_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """What reports an error with its variables can show one of a renewal that hung, whatever was renewed meanwhile."""
     monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.0)
-    hanging, errors = Hanging(ZeroDivisionError()), []
+    hanging = Hanging(ZeroDivisionError())
     session = GopacsSession("client", "secret", "acceptance", token_timeout=0.01)
     session.mount("https://", hanging)
-    renewing = threading.Thread(target=lambda: errors.extend(at_once(1, session.fetch_token)))
-    renewing.start()
+    renewing = in_background(session.fetch_token)
     hanging.hung.wait(10)
     with pytest.raises(AuthorizationServerError, match="did not finish"):
         session.fetch_token()
@@ -182,29 +173,22 @@ def test_a_renewal_that_hung_through_thousands_of_others_can_be_shown(monkeypatc
     for _ in range(2000):
         session.fetch_token()
     hanging.release.set()
-    renewing.join()
-    [error] = errors
+    error = renewing.exception(10)
+    assert error is not None
     assert "renewal" in "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
 
 
 def test_a_longer_token_timeout_makes_the_others_wait_longer(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token_timeout that was raised after construction holds for those who wait, too: there is one token request."""
     monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.0)
-    answers: list[Any] = []
     with sandbox.session(token_timeout=0.05) as session:
         session.token_timeout = 10
         with sandbox.hold_token_requests():
-            threads = [
-                threading.Thread(target=lambda: answers.extend(at_once(1, lambda: session.get(sandbox.api_url))))
-                for _ in range(2)
-            ]
-            threads[0].start()
+            renewing = in_background(lambda: session.get(sandbox.api_url).status_code)
             sandbox.wait_for_token_requests(1)
-            threads[1].start()
-            threads[1].join(1)
-        for thread in threads:
-            thread.join()
-    assert [getattr(answer, "status_code", answer) for answer in answers] == [200, 200]
+            waiting = in_background(lambda: session.get(sandbox.api_url).status_code)
+            wait([waiting], 1)
+        assert (renewing.result(10), waiting.result(10)) == (200, 200)
     assert len(sandbox.token_requests) == 1
 
 
@@ -213,32 +197,29 @@ def test_those_who_gave_up_waiting_disturb_no_later_renewal(sandbox: Sandbox, mo
     monkeypatch.setattr(gopacs_session.grant, "LONGEST_PAUSE", 0.0)
     hanging = Hanging(requests.ConnectionError())
 
-    def start() -> threading.Thread:
-        thread = threading.Thread(target=at_once, args=[1, lambda: session.get(sandbox.api_url)])
-        thread.start()
-        return thread
+    def start() -> Future[Any]:
+        return in_background(lambda: session.get(sandbox.api_url))
 
     with sandbox.session() as session:
         session.mount(sandbox.environment.token_url, hanging)
-        threads = [start()]
+        started = [start()]
         hanging.hung.wait(10)
-        impatient, patient = [], []
-        for waiting, session.token_timeout in (impatient, 0.03), (patient, 0.1):
-            waiting.append(start())
-            waiting[0].join(0.1)
-        impatient[0].join()
+        for session.token_timeout in 0.03, 0.1:
+            started.append(start())
+            wait(started[-1:], 0.1)
+        _, impatient, patient = started
+        wait([impatient])
         session.token_timeout = 10
         session.mount(sandbox.environment.token_url, session.get_adapter("https://"))
         with sandbox.hold_token_requests():
-            threads.append(start())
+            started.append(start())
             sandbox.wait_for_token_requests(1)
-            patient[0].join()
-            threads.append(start())
-            threads[-1].join(0.2)
+            wait([patient])
+            started.append(start())
+            wait(started[-1:], 0.2)
             assert len(sandbox.token_requests) == 1
         hanging.release.set()
-        for thread in threads:
-            thread.join()
+        wait(started)
 
 
 def test_a_burst_of_64_threads_keeps_its_connections(sandbox: Sandbox) -> None:
@@ -420,12 +401,11 @@ def test_a_child_forked_while_another_thread_has_a_lock_works(sandbox: Sandbox, 
                 held.set()
                 let_go.wait(30)
 
-        holding = threading.Thread(target=hold)
-        holding.start()
+        holding = in_background(hold)
         held.wait(10)
         assert exit_status(forked(works)) == 0
         let_go.set()
-        holding.join()
+        holding.result(10)
 
 
 @needs_fork
@@ -477,12 +457,11 @@ def signal_while(held: Callable[[], bool], handler: Callable[[], Any]) -> Iterat
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, lambda *_: handler())
-    interrupter = threading.Thread(target=interrupt)
-    interrupter.start()
+    interrupter = in_background(interrupt)
     try:
         yield
     finally:
-        interrupter.join()
+        interrupter.result()
         signal.signal(signal.SIGUSR1, before)
 
 
@@ -520,16 +499,13 @@ def test_a_deadline_of_a_thread_that_waits_is_its_own(sandbox: Sandbox) -> None:
     def expire() -> None:
         raise TimeoutError
 
-    answers: list[Any] = []
     with sandbox.session() as session:
-        renewing = threading.Thread(target=lambda: answers.append(session.get(sandbox.api_url).status_code))
         with sandbox.hold_token_requests():
-            renewing.start()
+            renewing = in_background(lambda: session.get(sandbox.api_url).status_code)
             sandbox.wait_for_token_requests(1)
             with signal_while(main_thread_waits, expire), pytest.raises(TimeoutError):
                 session.get(sandbox.api_url)
-        renewing.join()
-    assert answers == [200]
+        assert renewing.result(10) == 200
     assert len(sandbox.token_requests) == 1
 
 
@@ -544,12 +520,11 @@ def test_a_signal_handler_may_send_while_its_thread_waits(sandbox: Sandbox) -> N
 
     with sandbox.session() as session, ExitStack() as held:
         held.enter_context(sandbox.hold_token_requests())
-        renewing = threading.Thread(target=session.get, args=[sandbox.api_url])
-        renewing.start()
+        renewing = in_background(lambda: session.get(sandbox.api_url))
         sandbox.wait_for_token_requests(1)
         with signal_while(main_thread_waits, cancel_orders):
             answers.append(session.get(f"{sandbox.api_url}/participants").status_code)
-        renewing.join()
+        renewing.result(10)
     assert answers == [200, 200]
     assert len(sandbox.token_requests) == 1
 
@@ -569,17 +544,13 @@ def test_a_signal_handler_that_sends_in_mid_renewal_gets_an_error(sandbox: Sandb
     assert [exchange.path for exchange in sandbox.api_requests] == ["/participants"]
 
 
-class AtOnce(BaseAdapter):
-    """Answers everything at once, with a token."""
+class AtOnce(Offline):
+    """Answers everything with a token, and with an answer that may be closed at any time."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        answer = requests.Response()
-        answer.raw = io.BytesIO()
-        answer.status_code, answer._content, answer.request = 200, b'{"access_token":"abc","expires_in":300}', request
+        answer = super().send(request)
+        answer.raw, answer._content = io.BytesIO(), b'{"access_token":"abc","expires_in":300}'
         return answer
-
-    def close(self) -> None:
-        """There is nothing to close."""
 
 
 @needs_signals
