@@ -127,17 +127,6 @@ def test_the_token_beats_an_authorization_header(sandbox: Sandbox) -> None:
     assert sandbox.api_requests[0].token_number == 1
 
 
-@pytest.mark.parametrize("url", ["{}/bytes", "  {}/padded", "{}/text"])
-@pytest.mark.parametrize("kind", [str, bytes])
-def test_bytes_and_padded_urls(sandbox: Sandbox, url: str, kind: type) -> None:
-    """URLs in bytes, or with white space before them, are authenticated as any other."""
-    text = url.format(sandbox.api_url)
-    with sandbox.session() as session:
-        answer = session.get(text.encode() if kind is bytes else text)
-    assert answer.status_code == 200
-    assert sandbox.api_requests[0].token_number == 1
-
-
 def test_streaming_both_ways(sandbox: Sandbox) -> None:
     """Bodies from generators and answers in chunks work as in requests."""
     with (
@@ -192,61 +181,24 @@ def test_timeouts(sandbox: Sandbox) -> None:
         session.get(sandbox.api_url)
         session.get(sandbox.api_url, timeout=1)
         session.send(session.prepare_request(requests.Request("GET", sandbox.api_url)))
-        session.timeout = None
-        session.get(sandbox.api_url)
-    assert adapter.seen == [(2, 5), (3, 7), 1, (3, 7), None]
+        for session.timeout in (3, None), None:
+            session.get(sandbox.api_url)
+    assert adapter.seen == [(2, 5), (3, 7), 1, (3, 7), (3, None), None]
 
 
-def test_no_request_waits_for_ever_by_default(sandbox: Sandbox) -> None:
-    """Where nobody says otherwise, a token request has 10 s for each try, and an API request 60 s."""
-    with sandbox.session() as session:
-        adapter = Timeouts(session.get_adapter(f"{sandbox.api_url}/"))
-        session.mount(f"{sandbox.api_url}/", adapter)
-        session.get(sandbox.api_url)
-    assert adapter.seen == [10, 60]
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"client_id": ""},
-        {"client_id": " "},
-        {"client_id": None},
-        {"client_secret": ""},
-        {"client_secret": None},
-        {"client_secret": 5},
-        {"environment": "staging"},
-        {"environment": ""},
-        {"environment": None},
-        {"leeway": -1},
-        {"leeway": "60"},
-        {"leeway": float("nan")},
-        {"token_timeout": None},
-        {"token_timeout": 0},
-        {"token_timeout": (3, "7")},
-        {"timeout": "60"},
-        {"timeout": True},
-        {"timeout": (1, 2, 3)},
-        {"timeout": (5,)},
-        {"token_timeout": ()},
-        {"token_timeout": (5,)},
-        {"token_timeout": 10**400},
-        {"scope": 5},
-    ],
-    ids=str,
-)
-def test_bad_arguments_are_refused_at_construction(options: dict[str, Any]) -> None:
-    """An empty or malformed argument is a ConfigurationError, and so a ValueError, that names it."""
-    arguments = {"client_id": "trader", "client_secret": "s3cret", **options}
-    with pytest.raises(ConfigurationError, match=next(iter(options))) as caught:
+@pytest.mark.parametrize("name", ["client_id", "client_secret", "environment"])
+@pytest.mark.parametrize("value", ["", " ", None, 5], ids=repr)
+def test_bad_arguments_are_refused_at_construction(name: str, value: Any) -> None:
+    """An empty or malformed argument is a ConfigurationError that names it, and shows no secret."""
+    arguments = {"client_id": "trader", "client_secret": "s3cret", "environment": "production", name: value}
+    with pytest.raises(ConfigurationError, match=name) as caught:
         GopacsSession(**arguments)
-    assert isinstance(caught.value, ValueError)
     assert "s3cret" not in str(caught.value)
 
 
 def test_an_unknown_environment_names_the_choices() -> None:
     """The error for an unknown environment says which there are."""
-    with pytest.raises(ConfigurationError, match="'acceptance', 'production'"):
+    with pytest.raises(ConfigurationError, match="environment: choose 'acceptance', 'production'"):
         GopacsSession("trader", "s3cret", "staging")
 
 
@@ -256,35 +208,12 @@ def test_environments_go_by_name_in_any_case(name: str) -> None:
     assert GopacsSession("trader", "s3cret", name).environment.name == "acceptance"
 
 
-def test_the_parents_names(sandbox: Sandbox) -> None:
-    """token, access_token, authorized, client_id and scope are as in OAuth2Session."""
-    with sandbox.session(scope=["profile", "email"]) as session:
-        assert (session.token, session.access_token, session.authorized) == ({}, None, False)
-        token = session.fetch_token()
-        assert session.token == token
-        assert session.access_token == token["access_token"]
-        assert session.authorized
-        assert session.client_id == sandbox.client_id
-        assert session.scope == ["profile", "email"]
-        session.access_token = "by-hand"
-        assert session.token["access_token"] == "by-hand"
-        session.access_token = None
-        assert session.token == {}
-
-
 def test_a_token_that_is_none_cannot_be_stored(sandbox: Sandbox) -> None:
     """A stored token without a printable access_token is a ConfigurationError, and the current one stays."""
     with sandbox.session() as session:
         token = session.fetch_token()
-        mac = {"access_token": "abc", "token_type": "mac"}
-        for bad in (
-            "abc",
-            {"expires_in": 300},
-            {"access_token": ""},
-            {"access_token": "a\r\nb"},
-            {"access_token": 5},
-            mac,
-        ):
+        bad_tokens: list[Any] = [{"access_token": bad} for bad in ("", "a\r\nb", 5)]
+        for bad in ["abc", {"expires_in": 300}, *bad_tokens, {"access_token": "abc", "token_type": "mac"}]:
             with pytest.raises(ConfigurationError):
                 session.token = bad
         assert session.token == token
@@ -318,12 +247,6 @@ def test_used_in_a_with_block_it_closes_its_adapters() -> None:
     with GopacsSession("trader", "s3cret") as session:
         session.mount("https://", adapter)
     assert closed == [adapter]
-
-
-def test_half_a_timeout_can_be_none(sandbox: Sandbox) -> None:
-    """As in requests, a pair may leave the wait for an answer unlimited."""
-    with sandbox.session(timeout=(3, None)) as session:
-        assert session.get(sandbox.api_url).status_code == 200
 
 
 def test_what_the_adapter_gets_can_be_recorded(sandbox: Sandbox) -> None:

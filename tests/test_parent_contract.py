@@ -66,6 +66,17 @@ def test_token_is_a_copy_that_tells_its_expiry(sandbox: Sandbox) -> None:
         assert (session.token, session.access_token, session.authorized) == ({}, None, False)
 
 
+def test_the_access_token_can_be_assigned(sandbox: Sandbox) -> None:
+    """access_token is the token's, which can be assigned by it, too, and taken away."""
+    with sandbox.session() as session:
+        assert session.access_token is None
+        assert session.fetch_token()["access_token"] == session.access_token
+        session.access_token = "by-hand"
+        assert session.token["access_token"] == "by-hand"
+        session.access_token = None
+        assert session.token == {}
+
+
 def test_a_failed_fetch_leaves_the_previous_token(sandbox: Sandbox) -> None:
     """A token stays until there is another; the parent throws it away first, and goes on without."""
     sandbox.client_enabled = False
@@ -82,6 +93,7 @@ def test_the_scope_can_be_assigned(sandbox: Sandbox) -> None:
     with sandbox.session() as session:
         session.scope = ["openid", "email"]
         session.fetch_token()
+        assert session.scope == ["openid", "email"]
     assert b"scope=openid+email" in sandbox.token_requests[0].body
 
 
@@ -148,16 +160,13 @@ def test_tools_that_look_at_every_attribute_work(sandbox: Sandbox) -> None:
 
 # -- what can be set --------------------------------------------------------------------------------------------------
 
-BAD_SETTINGS: list[tuple[str, Any]] = [
-    ("leeway", -1),
-    ("leeway", "60"),
-    ("scope", 5),
-    ("token", "abc"),
-    ("token_timeout", None),
-    ("token_timeout", (3, None)),
-    ("token_timeout", "5"),
-    ("token_updater", 3),
-]
+BAD_SETTINGS: dict[str, list[Any]] = {
+    "leeway": [-1, "60", float("nan")],
+    "scope": [5],
+    "token": ["abc"],
+    "token_timeout": [None, 0, "5", (3, None), (3, "7"), (), (5,), 10**400],
+    "token_updater": [3],
+}
 FIXED = ["auth_header", "client_id", "client_secret", "environment"]
 
 
@@ -166,7 +175,9 @@ def thing(request: pytest.FixtureRequest) -> Any:
     return request.param("trader", "s3cret", leeway=7, scope="email", token_timeout=7, token_updater=print)
 
 
-@pytest.mark.parametrize("name, value", BAD_SETTINGS, ids=str)
+@pytest.mark.parametrize(
+    "name, value", [(name, value) for name, values in BAD_SETTINGS.items() for value in values], ids=str
+)
 def test_a_bad_setting_is_refused_when_it_is_set(thing: Any, name: str, value: Any) -> None:
     """A setting that makes no sense is a ConfigurationError that names it, and the one before it stays."""
     before = getattr(thing, name)
@@ -196,9 +207,11 @@ def test_the_defaults(kind: Any) -> None:
     assert (thing.leeway, thing.token_timeout, getattr(thing, "timeout", 60)) == (60, 10, 60)
 
 
-@pytest.mark.parametrize("value", ["foo", "60", 0, -1, True, (1, 2, 3), float("nan")], ids=str)
-def test_a_bad_timeout_is_refused_when_it_is_set(value: Any) -> None:
-    """The timeout of a session is checked as at its construction."""
+@pytest.mark.parametrize("value", ["foo", "60", 0, -1, True, (1, 2, 3), (5,), float("nan")], ids=str)
+def test_a_bad_timeout_is_refused(value: Any) -> None:
+    """The timeout of a session is checked at its construction, and when it is set."""
+    with pytest.raises(ConfigurationError, match=r"^timeout\b"):
+        GopacsSession("trader", "s3cret", timeout=value)
     session = GopacsSession("trader", "s3cret", timeout=7)
     with pytest.raises(ConfigurationError, match=r"^timeout\b"):
         session.timeout = value
