@@ -313,8 +313,7 @@ def test_an_ssl_context_of_the_users_own_is_used(
 ) -> None:
     """Whichever adapter it was given to."""
     own = ssl.create_default_context(cafile=authority.ca_file)
-    adapter = HTTPAdapter() if mounted else session.get_adapter("https://localhost/")
-    assert isinstance(adapter, HTTPAdapter)
+    adapter: Any = HTTPAdapter() if mounted else session.get_adapter("https://localhost/")
     adapter.init_poolmanager(2, 2, ssl_context=own)
     session.mount("https://localhost", adapter)
     with session.get(url(streaming), stream=True) as answer:
@@ -326,8 +325,7 @@ def test_a_tls_version_of_the_adapter_holds(
     session: GopacsSession, streaming: RawServer, authority: Authority, name: str, value: str
 ) -> None:
     """As in requests, it is that of its connections."""
-    adapter = session.get_adapter("https://localhost/")
-    assert isinstance(adapter, HTTPAdapter)
+    adapter: Any = session.get_adapter("https://localhost/")
     adapter.init_poolmanager(2, 2, **{f"ssl_{name}": ssl.TLSVersion[value]})
     with session.get(url(streaming), verify=authority.ca_file, stream=True) as answer:
         assert getattr(context_of(answer), name) == ssl.TLSVersion[value]
@@ -338,8 +336,7 @@ def test_another_check_of_the_adapter_changes_the_shared_context_for_nobody(
     session: GopacsSession, streaming: RawServer, authority: Authority, name: str, value: str | None
 ) -> None:
     """urllib3 has OpenSSL check no host name where it compares the name or a fingerprint itself."""
-    adapter = session.get_adapter("https://localhost/")
-    assert isinstance(adapter, HTTPAdapter)
+    adapter: Any = session.get_adapter("https://localhost/")
     der = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(streaming.server_address[:2]))
     pool_settings = adapter.poolmanager.connection_pool_kw
     pool_settings[name] = value or hashlib.sha256(der).hexdigest()

@@ -14,7 +14,7 @@ import pytest
 import requests
 import requests_mock
 from requests.adapters import HTTPAdapter
-from support import at_once
+from support import Recording, at_once
 
 from gopacs_session import (
     ConfigurationError,
@@ -124,18 +124,6 @@ def test_it_shows_neither_secret_nor_token(auth: GopacsAuth, sandbox: Sandbox) -
 # -- a refusal --------------------------------------------------------------------------------------------------------
 
 
-class Recording(HTTPAdapter):
-    """An adapter of the user's own that keeps what it sends."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent: list[str | None] = []
-
-    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
-        self.sent.append(request.url)
-        return super().send(request, *arguments, **options)
-
-
 def test_a_refusal_is_mended_by_the_sessions_own_adapter(sandbox: Sandbox, session: requests.Session) -> None:
     """A refused request is sent again by the adapter that sent it, its body rewound; the token comes by another way."""
     adapter = Recording()
@@ -149,7 +137,7 @@ def test_a_refusal_is_mended_by_the_sessions_own_adapter(sandbox: Sandbox, sessi
     assert answer.history[0].request.headers["Authorization"] == "Bearer ***"
     assert [exchange.body for exchange in sandbox.api_requests[1:]] == [b"<message/>"] * 2
     assert token_numbers(sandbox) == [1, 1, 2]
-    assert adapter.sent == [f"{sandbox.api_url}/", *[f"{sandbox.api_url}/message"] * 2]
+    assert adapter.sent == [("GET", f"{sandbox.api_url}/"), *[("POST", f"{sandbox.api_url}/message")] * 2]
 
 
 def test_a_failed_renewal_after_a_refusal_is_raised(sandbox: Sandbox, session: requests.Session) -> None:

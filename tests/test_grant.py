@@ -34,7 +34,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 from servers import TOKEN, Answer, Authority, Proxy, RawServer, chunked, http, proxying, raw, reset
-from support import Offline
+from support import Offline, Recording
 from urllib3 import HTTPResponse
 
 from gopacs_session import (
@@ -231,16 +231,6 @@ def test_a_callable_that_gives_no_secret_is_a_token_request_error(sandbox: Sandb
 
 
 # -- what carries it ---------------------------------------------------------------------------------------------------
-
-
-class Recording(HTTPAdapter):
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent: list[tuple[str | None, str | None]] = []
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        self.sent.append((request.method, request.url))
-        return super().send(request, *args, **kwargs)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from threading import Barrier, Thread
 from typing import Any
 
 import requests
-from requests.adapters import BaseAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 from gopacs_session import GopacsSession
 
@@ -53,6 +53,18 @@ def in_background(call: Callable[[], Any]) -> Future[Any]:
 
     Thread(target=run, daemon=True).start()
     return outcome
+
+
+class Recording(HTTPAdapter):
+    """An adapter of the user's own that keeps method and URL of what it sends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[tuple[str | None, str | None]] = []
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        self.sent.append((request.method, request.url))
+        return super().send(request, *args, **options)
 
 
 class Offline(BaseAdapter):
