@@ -64,6 +64,13 @@ def session() -> Iterator[GopacsSession]:
         yield session
 
 
+@pytest.fixture
+def trusting(session: GopacsSession, authority: Authority) -> GopacsSession:
+    """A session that trusts the authority."""
+    session.verify = authority.ca_file
+    return session
+
+
 def url(server: RawServer) -> str:
     """It lies outside GOPACS, so that requests bear no token."""
     return f"https://localhost:{server.server_address[1]}/"
@@ -210,21 +217,20 @@ def test_verify_of_false_weakens_no_other_request(session: GopacsSession, server
 
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "with its key"])
 def test_a_client_certificate_is_shown_by_its_own_requests_only(
-    session: GopacsSession, authority: Authority, tmp_path: Path, alone: bool
+    trusting: GopacsSession, authority: Authority, tmp_path: Path, alone: bool
 ) -> None:
     """A connection without cert= shows none, before and after one that did, and in other threads."""
     issued = authority.ca.issue_cert("client@example.org", common_name="the client")
     issued.cert_chain_pems[0].write_to_path(tmp_path / "client.crt")
     issued.private_key_pem.write_to_path(tmp_path / "client.key")
     cert = authority.client_file if alone else (str(tmp_path / "client.crt"), str(tmp_path / "client.key"))
-    session.verify = authority.ca_file
     with authority.server(OK, client_certificates=True) as server:
         turns = iter([None, cert] * 12)
 
         def call() -> tuple[bool, bool]:
             shown = next(turns)
             try:
-                return shown is not None, session.get(url(server), cert=shown).ok
+                return shown is not None, trusting.get(url(server), cert=shown).ok
             except requests.ConnectionError:
                 return shown is not None, False
 
@@ -268,14 +274,11 @@ def test_a_new_file_for_each_request_does_not_fill_the_memory(
     assert contexts_in_memory() <= before + 20  # With those of connections in pools, of which requests keeps ten.
 
 
-def test_a_connection_changes_nothing_for_others(
-    session: GopacsSession, streaming: RawServer, authority: Authority
-) -> None:
+def test_a_connection_changes_nothing_for_others(trusting: GopacsSession, streaming: RawServer) -> None:
     """urllib3 sets ALPN for each connection, which another that is being made at the same time would not survive."""
     streaming.context.set_alpn_protocols(["http/1.1", "as it was"])
-    session.verify = authority.ca_file
     for offered in ("http/1.1", "as it was"):
-        with session.get(url(streaming), stream=True) as answer:
+        with trusting.get(url(streaming), stream=True) as answer:
             assert answer.raw.connection.sock.selected_alpn_protocol() == offered
             ssl.SSLContext.set_alpn_protocols(context_of(answer), ["as it was"])
 
@@ -284,25 +287,24 @@ def test_a_connection_changes_nothing_for_others(
     "duplicate", [lambda session: pickle.loads(pickle.dumps(session)), copy.deepcopy], ids=["pickle", "deepcopy"]
 )
 def test_a_copy_has_a_context_of_its_own(
-    session: GopacsSession, streaming: RawServer, authority: Authority, duplicate: Callable[[Any], Any]
+    trusting: GopacsSession, streaming: RawServer, duplicate: Callable[[Any], Any]
 ) -> None:
     """What is done to that of the original does not reach it."""
-    session.verify = authority.ca_file
-    with session.get(url(streaming), stream=True) as one, duplicate(session).get(url(streaming), stream=True) as other:
+    with (
+        trusting.get(url(streaming), stream=True) as one,
+        duplicate(trusting).get(url(streaming), stream=True) as other,
+    ):
         assert context_of(one) is not context_of(other)
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_has_a_context_of_its_own(
-    session: GopacsSession, streaming: RawServer, authority: Authority
-) -> None:
+def test_a_forked_child_has_a_context_of_its_own(trusting: GopacsSession, streaming: RawServer) -> None:
     """The parent's may be locked by a thread that the child does not have."""
-    session.verify = authority.ca_file
-    with session.get(url(streaming), stream=True) as answer:
+    with trusting.get(url(streaming), stream=True) as answer:
         child = os.fork()
         if child == 0:
-            with session.get(url(streaming), stream=True) as another:
+            with trusting.get(url(streaming), stream=True) as another:
                 os._exit(0 if context_of(another) is not context_of(answer) else 1)
         assert os.waitpid(child, 0) == (child, 0)
 
@@ -322,28 +324,28 @@ def test_an_ssl_context_of_the_users_own_is_used(
 
 @pytest.mark.parametrize("name, value", [("minimum_version", "TLSv1_3"), ("maximum_version", "TLSv1_2")])
 def test_a_tls_version_of_the_adapter_holds(
-    session: GopacsSession, streaming: RawServer, authority: Authority, name: str, value: str
+    trusting: GopacsSession, streaming: RawServer, name: str, value: str
 ) -> None:
     """As in requests, it is that of its connections."""
-    adapter: Any = session.get_adapter("https://localhost/")
+    adapter: Any = trusting.get_adapter("https://localhost/")
     adapter.init_poolmanager(2, 2, **{f"ssl_{name}": ssl.TLSVersion[value]})
-    with session.get(url(streaming), verify=authority.ca_file, stream=True) as answer:
+    with trusting.get(url(streaming), stream=True) as answer:
         assert getattr(context_of(answer), name) == ssl.TLSVersion[value]
 
 
 @pytest.mark.parametrize("name, value", [("assert_hostname", "localhost"), ("assert_fingerprint", None)])
 def test_another_check_of_the_adapter_changes_the_shared_context_for_nobody(
-    session: GopacsSession, streaming: RawServer, authority: Authority, name: str, value: str | None
+    trusting: GopacsSession, streaming: RawServer, name: str, value: str | None
 ) -> None:
     """urllib3 has OpenSSL check no host name where it compares the name or a fingerprint itself."""
-    adapter: Any = session.get_adapter("https://localhost/")
+    adapter: Any = trusting.get_adapter("https://localhost/")
     der = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(streaming.server_address[:2]))
     pool_settings = adapter.poolmanager.connection_pool_kw
     pool_settings[name] = value or hashlib.sha256(der).hexdigest()
-    with session.get(url(streaming), verify=authority.ca_file, stream=True) as answer:
+    with trusting.get(url(streaming), stream=True) as answer:
         assert not context_of(answer).check_hostname
     del pool_settings[name]
-    with session.get(url(streaming), verify=authority.ca_file, stream=True) as answer:
+    with trusting.get(url(streaming), stream=True) as answer:
         assert context_of(answer).check_hostname
 
 
@@ -353,21 +355,20 @@ class Recorded(HTTPSConnection):
 
 @pytest.mark.parametrize("everywhere", [True, False], ids=["in every pool", "in one"])
 def test_another_class_of_connections_is_used(
-    session: GopacsSession,
+    trusting: GopacsSession,
     streaming: RawServer,
     authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
     everywhere: bool,
 ) -> None:
     """vcrpy and others put theirs into urllib3's pools, also into those that are there already."""
-    session.verify = authority.ca_file
-    adapter: Any = session.get_adapter(url(streaming))
+    adapter: Any = trusting.get_adapter(url(streaming))
     pool = adapter.poolmanager.connection_from_url(
         url(streaming), {"cert_reqs": "CERT_REQUIRED", "ca_certs": authority.ca_file}
     )
     monkeypatch.setattr(HTTPSConnectionPool if everywhere else pool, "ConnectionCls", Recorded)
     monkeypatch.setattr("urllib3.connection.HTTPSConnection", Recorded)
-    with session.get(url(streaming), stream=True) as answer:
+    with trusting.get(url(streaming), stream=True) as answer:
         assert type(answer.raw.connection) is Recorded
 
 
@@ -395,13 +396,12 @@ class PyOpenSSL:
 
 @pytest.mark.parametrize("kind", [Truststore, PyOpenSSL])
 def test_another_kind_of_context_in_urllib3_is_used_from_then_on(
-    session: GopacsSession, streaming: RawServer, authority: Authority, monkeypatch: pytest.MonkeyPatch, kind: type
+    trusting: GopacsSession, streaming: RawServer, monkeypatch: pytest.MonkeyPatch, kind: type
 ) -> None:
     """truststore and pyOpenSSL put theirs there; and it is as before when they take it out again."""
-    session.verify = authority.ca_file
 
     def kinds() -> list[type]:
-        with session.get(url(streaming), stream=True) as one, session.get(url(streaming), stream=True) as other:
+        with trusting.get(url(streaming), stream=True) as one, trusting.get(url(streaming), stream=True) as other:
             return [type(context_of(one)), type(context_of(other))]
 
     for used in (kind, ssl.SSLContext, kind):
@@ -438,14 +438,11 @@ def test_a_proxy_leads_to_the_same_ends(
     assert len(server.requests) == 2
 
 
-def test_connections_through_a_proxy_share_the_context(
-    session: GopacsSession, streaming: RawServer, authority: Authority
-) -> None:
+def test_connections_through_a_proxy_share_the_context(trusting: GopacsSession, streaming: RawServer) -> None:
     """With those that go directly, too."""
-    session.verify = authority.ca_file
-    with proxying() as proxy, session.get(url(streaming), stream=True) as direct:
-        session.proxies = {"https": proxy.url}
-        with session.get(url(streaming), stream=True) as one, session.get(url(streaming), stream=True) as other:
+    with proxying() as proxy, trusting.get(url(streaming), stream=True) as direct:
+        trusting.proxies = {"https": proxy.url}
+        with trusting.get(url(streaming), stream=True) as one, trusting.get(url(streaming), stream=True) as other:
             assert context_of(one) is context_of(other) is context_of(direct)
 
 
@@ -453,15 +450,12 @@ class OwnManager(ProxyManager):
     """As urllib3's for SOCKS, which brings pools of its own."""
 
 
-def test_another_kind_of_proxy_manager_stays_as_it_is(
-    session: GopacsSession, streaming: RawServer, authority: Authority
-) -> None:
+def test_another_kind_of_proxy_manager_stays_as_it_is(trusting: GopacsSession, streaming: RawServer) -> None:
     """Its connections are those that it makes."""
-    session.verify = authority.ca_file
-    adapter: Any = session.get_adapter("https://localhost/")
-    with proxying() as proxy, session.get(url(streaming), stream=True) as direct:
+    adapter: Any = trusting.get_adapter("https://localhost/")
+    with proxying() as proxy, trusting.get(url(streaming), stream=True) as direct:
         adapter.proxy_manager[proxy.url] = OwnManager(proxy.url)
-        session.proxies = {"https": proxy.url}
-        with session.get(url(streaming), stream=True) as answer:
+        trusting.proxies = {"https": proxy.url}
+        with trusting.get(url(streaming), stream=True) as answer:
             assert context_of(answer) is not context_of(direct)
             assert proxy.connects
