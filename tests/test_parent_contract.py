@@ -176,7 +176,9 @@ def thing(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name, value", [(name, value) for name, values in BAD_SETTINGS.items() for value in values], ids=str
+    "name, value",
+    [(name, value) for name, values in BAD_SETTINGS.items() for value in values],
+    ids=lambda value: str(value)[:13],
 )
 def test_a_bad_setting_is_refused_when_it_is_set(thing: Any, name: str, value: Any) -> None:
     """A setting that makes no sense is a ConfigurationError that names it, and the one before it stays."""
