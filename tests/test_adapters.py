@@ -33,15 +33,9 @@ UNANNOUNCED = raw(http(b"{}"))
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
 def stranger(tmp_path: Path) -> Authority:
     """Another authority, whom nobody trusts."""
-    (tmp_path / "stranger").mkdir()
-    return Authority(tmp_path / "stranger")
+    return Authority(tmp_path)
 
 
 @pytest.fixture

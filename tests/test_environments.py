@@ -330,9 +330,8 @@ def test_an_environments_ca_bundle_is_trusted_for_its_hosts_only(
     assert (len(sandbox.token_requests), len(sandbox.api_requests)) == (1, 2)
 
 
-def test_an_ipv6_address_is_a_host(tmp_path: Path) -> None:
+def test_an_ipv6_address_is_a_host(authority: Authority) -> None:
     """Token endpoint and API can be at an IPv6 address, however that is spelt."""
-    authority = Authority(tmp_path)
     with ExitStack() as stack:
         try:
             server = stack.enter_context(

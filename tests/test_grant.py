@@ -51,11 +51,6 @@ TRANSIENT = [408, 425, 429, 500, 502, 503, 504, 520, 529, 599]
 GOOD = {"access_token": "abc", "expires_in": 300, "token_type": "Bearer"}
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture
 def session(sandbox: Sandbox) -> Iterator[GopacsSession]:
     with sandbox.session() as session:

@@ -444,9 +444,11 @@ def contents(answer: requests.Response) -> list[bytes]:
 
 
 @contextmanager
-def refused(tmp_path: Path, refusal: Answer, keep_alive: bool = False) -> Iterator[tuple[GopacsSession, RawServer]]:
+def refused(
+    authority: Authority, refusal: Answer, keep_alive: bool = False
+) -> Iterator[tuple[GopacsSession, RawServer]]:
     """A session whose first request gets this refusal, and then the answer ``final``; and its server."""
-    authority, token = Authority(tmp_path), raw(http(TOKEN) if keep_alive else http(TOKEN, "Connection: close"))
+    token = raw(http(TOKEN) if keep_alive else http(TOKEN, "Connection: close"))
     with (
         authority.server(token, refusal, token, raw(http(b"final")), keep_alive=keep_alive) as server,
         GopacsSession("client", "the-secret", server.environment) as session,
@@ -456,16 +458,16 @@ def refused(tmp_path: Path, refusal: Answer, keep_alive: bool = False) -> Iterat
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_one_connection_serves_all(tmp_path: Path, kind: str) -> None:
+def test_one_connection_serves_all(authority: Authority, kind: str) -> None:
     """A refusal is read whole, however it comes: its body is in the history, and its connection serves the replay."""
-    with refused(tmp_path, WHOLE[kind], keep_alive=True) as (session, server):
+    with refused(authority, WHOLE[kind], keep_alive=True) as (session, server):
         bodies = contents(session.get(server.environment.token_url))
     assert bodies == [b"" if kind == "empty" else WHY, b"final"]
     assert (len(server.requests), len(server.client_certificates)) == (4, 1)
 
 
 @pytest.mark.parametrize("kind", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
-def test_a_refusal_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_refusal_that_drips_is_given_up(authority: Authority, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A refusal that comes byte by byte does not keep the replay waiting for long."""
     monkeypatch.setattr(bearer, "PATIENCE", 0.05)
     answered, in_time = threading.Event(), []
@@ -479,7 +481,7 @@ def test_a_refusal_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
             yield part
         in_time.append(answered.is_set())
 
-    with refused(tmp_path, refusal) as (session, server):
+    with refused(authority, refusal) as (session, server):
         assert contents(session.get(server.environment.token_url)) == [b"", b"final"]
         answered.set()
     assert in_time in ([True], [])  # Nothing where it met the closed connection first.
@@ -492,7 +494,7 @@ REST = {
 
 
 @pytest.mark.parametrize("kind", REST)
-def test_a_streamed_refusal_is_not_read(tmp_path: Path, kind: str) -> None:
+def test_a_streamed_refusal_is_not_read(authority: Authority, kind: str) -> None:
     """With stream=True, a refusal whose body does not come or makes no sense keeps nobody from the final answer."""
     header, body = REST[kind]
     answered, in_time = threading.Event(), []
@@ -502,7 +504,7 @@ def test_a_streamed_refusal_is_not_read(tmp_path: Path, kind: str) -> None:
         in_time.append(answered.wait(10))
         yield body
 
-    with refused(tmp_path, refusal) as (session, server):
+    with refused(authority, refusal) as (session, server):
         with session.get(server.environment.token_url, stream=True) as answer:
             assert (answer.status_code, answer.content) == (200, b"final")
         answered.set()
@@ -516,10 +518,10 @@ def test_a_refusal_that_is_too_big_gives_its_connection_back(sandbox: Sandbox, r
     assert in_background(lambda: revoked.get(sandbox.api_url)).result(10).status_code == 200
 
 
-def test_a_malformed_refusal_is_mended(tmp_path: Path) -> None:
+def test_a_malformed_refusal_is_mended(authority: Authority) -> None:
     """A refusal whose body makes no sense keeps nobody from the final answer."""
     refusal = raw(http(b"-5\r\nwhy", "Transfer-Encoding: chunked", status="401 No"))
-    with refused(tmp_path, refusal) as (session, server):
+    with refused(authority, refusal) as (session, server):
         assert session.get(server.environment.token_url).content == b"final"
 
 
