@@ -19,7 +19,7 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 from servers import Authority, Proxy, RawServer, http, proxying, raw
-from support import at_once
+from support import at_once, exit_status, forked, needs_fork
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.poolmanager import ProxyManager
@@ -291,16 +291,16 @@ def test_a_copy_has_a_context_of_its_own(
         assert context_of(one) is not context_of(other)
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@needs_fork
 def test_a_forked_child_has_a_context_of_its_own(trusting: GopacsSession, streaming: RawServer) -> None:
     """The parent's may be locked by a thread that the child does not have."""
     with trusting.get(url(streaming), stream=True) as answer:
-        child = os.fork()
-        if child == 0:
+
+        def has_its_own() -> bool:
             with trusting.get(url(streaming), stream=True) as another:
-                os._exit(0 if context_of(another) is not context_of(answer) else 1)
-        assert os.waitpid(child, 0) == (child, 0)
+                return context_of(another) is not context_of(answer)
+
+        assert exit_status(forked(has_its_own)) == 0
 
 
 @pytest.mark.parametrize("mounted", [True, False], ids=["adapter of his own", "the session's adapter"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import os
 import pickle
 import threading
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 import requests_mock
-from support import Clock, call_the_api
+from support import Clock, call_the_api, exit_status, forked, needs_fork
 
 from gopacs_session import GopacsSession
 from gopacs_session.sandbox import Sandbox
@@ -146,8 +145,7 @@ def test_a_session_that_cannot_be_pickled_or_hashed_works(sandbox: Sandbox) -> N
         assert session.get(f"{sandbox.api_url}/participants").status_code == 200
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@needs_fork
 def test_a_forked_child_shares_no_connection(sandbox: Sandbox) -> None:
     """Parent and child, forked with an idle connection in the pool, both go on, with the adapters' own settings."""
     with sandbox.session() as session:
@@ -155,10 +153,12 @@ def test_a_forked_child_shares_no_connection(sandbox: Sandbox) -> None:
         adapter.init_poolmanager(3, 5, assert_hostname="localhost")
         session.mount("mock://", requests_mock.Adapter())
         session.get(f"{sandbox.api_url}/warm")
-        child = os.fork()
-        if child == 0:
+
+        def works() -> bool:
             kept = adapter.poolmanager.connection_pool_kw["assert_hostname"] == "localhost"
-            os._exit(0 if kept and session.get(f"{sandbox.api_url}/child").status_code == 200 else 1)
+            return kept and session.get(f"{sandbox.api_url}/child").ok
+
+        child = forked(works)
         assert [session.get(f"{sandbox.api_url}/parent").status_code for _ in range(5)] == [200] * 5
-        assert os.waitpid(child, 0) == (child, 0)
+        assert exit_status(child) == 0
     assert len(sandbox.token_requests) == 1

@@ -15,13 +15,13 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
-from support import Clock, Offline, at_once, in_background
+from support import Clock, Offline, at_once, exit_status, forked, in_background, needs_fork
 
 import gopacs_session.grant
 from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError, TokenRequestError
@@ -30,11 +30,6 @@ from gopacs_session.renewal import Renewal
 from gopacs_session.sandbox import Sandbox
 
 needs_signals = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs a signal to one thread")
-
-
-def needs_fork(test: Callable[..., None]) -> Callable[..., None]:
-    test = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")(test)
-    return pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")(test)
 
 
 def bore_a_token(sandbox: Sandbox) -> bool:
@@ -118,11 +113,9 @@ def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox, pickled: bool) ->
         with sandbox.hold_token_requests():
             renewing = in_background(lambda: session.get(f"{sandbox.api_url}/parent"))
             sandbox.wait_for_token_requests(2)
-            child = os.fork()
-            if child == 0:
-                os._exit(0 if session.get(f"{sandbox.api_url}/child", timeout=10).status_code == 200 else 1)
+            child = forked(lambda: session.get(f"{sandbox.api_url}/child", timeout=10).ok)
             sandbox.wait_for_token_requests(3)
-        assert os.waitpid(child, 0) == (child, 0)
+        assert exit_status(child) == 0
         renewing.result(10)
         assert session.get(f"{sandbox.api_url}/parent").status_code == 200
     assert [exchange.path for exchange in sandbox.api_requests].count("/child") == 1
@@ -357,26 +350,6 @@ LOCKS: dict[str, Callable[[Any], Any]] = {
 def pool_of(session: requests.Session) -> Any:
     [pool] = session.get_adapter("https://localhost").poolmanager.pools._container.values()
     return pool
-
-
-def forked(call: Callable[[], Any]) -> int:
-    """The process id of a forked child that exits with 0 if `call` returns something true."""
-    process = os.fork()
-    if process == 0:
-        with suppress(BaseException):
-            os._exit(0 if call() else 1)
-        os._exit(2)
-    return process
-
-
-def exit_status(process: int) -> int:
-    """That of a child, which is killed if it lives for longer than 20 s."""
-    timer = threading.Timer(20, os.kill, [process, signal.SIGKILL])
-    timer.start()
-    try:
-        return os.waitpid(process, 0)[1]
-    finally:
-        timer.cancel()
 
 
 @needs_fork

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import os
 import random
+import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from threading import Barrier, Thread
+from threading import Barrier, Thread, Timer
 from typing import Any
 
+import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
@@ -82,6 +85,31 @@ class Offline(BaseAdapter):
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+def needs_fork(test: Callable[..., None]) -> Callable[..., None]:
+    test = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")(test)
+    return pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")(test)
+
+
+def forked(call: Callable[[], Any]) -> int:
+    """The process id of a forked child that exits with 0 if `call` returns something true."""
+    process = os.fork()
+    if process == 0:
+        with suppress(BaseException):
+            os._exit(0 if call() else 1)
+        os._exit(2)
+    return process
+
+
+def exit_status(process: int) -> int:
+    """That of a child, which is killed if it lives for longer than 20 s."""
+    timer = Timer(20, os.kill, [process, signal.SIGKILL])
+    timer.start()
+    try:
+        return os.waitpid(process, 0)[1]
+    finally:
+        timer.cancel()
 
 
 def unassigned_port() -> int:
