@@ -122,9 +122,7 @@ OWN_AUTHORITIES = [
     *((authority, PRODUCTION) for authority in OF_PRODUCTION),
     *((authority, ACCEPTANCE) for authority in OF_ACCEPTANCE),
 ]
-TAILS = [
-    *("", "/", "/participants/example.org?q=1#there", "?q=@evil.example", "#@evil.example", "/\\@evil.example", "/\n"),
-]
+TAILS = ["", "/", "/participants?q=1#there", "?q=@evil.example", "#@evil.example", "/\\@evil.example", "/\n"]
 
 
 class Recorder(Offline):
