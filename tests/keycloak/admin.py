@@ -26,7 +26,7 @@ class Admin:
 
     def __init__(self, server_url: str, realm: dict[str, Any], password: str, ca_file: str) -> None:
         self._realm = realm
-        self._realms_url = f"{server_url}/admin/realms"
+        self._url = f"{server_url}/admin/realms/{realm['realm']}"
         self._token_url = f"{server_url}/realms/master/protocol/openid-connect/token"
         self._password = password
         self._http = plain_session(ca_file)
@@ -44,14 +44,12 @@ class Admin:
             if own != {name: now[name] for name in own}:
                 self._change(f"/clients/{now['id']}", **own)
 
-    def revoke_tokens(self, client_id: str | None = None) -> int:
-        """Refuse all tokens the client, or the whole realm, got until now; return the not-before.
+    def revoke_tokens(self, client_id: str | None = None) -> None:
+        """Refuse all tokens the client, or the whole realm, got until now.
 
         Others learn of the realm's not-before, but only Keycloak itself knows a client's.
         """
-        not_before = _next_second()
-        self._change(self._client(client_id) if client_id else "", notBefore=not_before)
-        return not_before
+        self._change(self._client(client_id) if client_id else "", notBefore=_next_second())
 
     def log_out(self, client_id: str) -> None:
         """End the sessions of the client's service account, and with them all tokens it got until now."""
@@ -110,11 +108,8 @@ class Admin:
         self._call("PUT", path, json={**now, **changes})
 
     def _call(self, method: str, path: str = "", **options: Any) -> requests.Response:
-        return self._send(method, f"{self._realms_url}/{self._realm['realm']}{path}", **options)
-
-    def _send(self, method: str, url: str, **options: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {self._token()}"}
-        response = self._http.request(method, url, headers=headers, timeout=30, **options)
+        response = self._http.request(method, self._url + path, headers=headers, timeout=30, **options)
         response.raise_for_status()
         return response
 

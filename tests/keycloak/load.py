@@ -7,10 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import final
 
 import requests
+
+PAUSE = 0.05  # seconds of rest in each thread between two requests
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,13 @@ class Load:
     Args:
         call: makes one request.
         threads: how many at a time.
-        pause: seconds of rest in each thread between two requests.
 
     Attributes:
         outcomes (list[Outcome]): of all requests that have ended, in that order.
     """
 
-    def __init__(self, call: Callable[[], requests.Response], threads: int, pause: float = 0.05) -> None:
+    def __init__(self, call: Callable[[], requests.Response], threads: int) -> None:
         self._call = call
-        self._pause = pause
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
         self.outcomes: list[Outcome] = []
@@ -47,12 +46,7 @@ class Load:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._over.set()
         for thread in self._threads:
             thread.join()
@@ -67,7 +61,7 @@ class Load:
         wait_until(lambda: self.results(since)[result] >= 2 * len(self._threads))
 
     def _run(self) -> None:
-        while not self._over.wait(self._pause):
+        while not self._over.wait(PAUSE):
             started, result = time.time(), self._result()
             self.outcomes.append(Outcome(started, time.time(), result))
 

@@ -7,17 +7,16 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import final
 
 import requests
 import trustme
+from support import unassigned_port
 
 from .admin import ADMIN, Admin, plain_session
 from .distribution import NEWEST, command, java_environment, keycloak_home
@@ -34,7 +33,6 @@ class Keycloak:
 
     Args:
         version: 24.0 or later.
-        port: a free one if it is None.
 
     Attributes:
         clients (Mapping[str, str]): the secrets in realm.json, by client id.
@@ -44,12 +42,12 @@ class Keycloak:
         admin (Admin): the realm's administrator.
     """
 
-    def __init__(self, version: str = NEWEST, port: int | None = None) -> None:
+    def __init__(self, version: str = NEWEST) -> None:
         self.version = version
         realm = json.loads(_REALM_FILE.read_text("utf-8"))
         self.clients: Mapping[str, str] = {client["clientId"]: client["secret"] for client in realm["clients"]}
-        self.port = port or _free_port()
-        self.url = f"https://localhost:{self.port}"
+        self._port = unassigned_port()
+        self.url = f"https://localhost:{self._port}"
         self.issuer = f"{self.url}/realms/{realm['realm']}"
         self.token_url = f"{self.issuer}/protocol/openid-connect/token"
         self.userinfo_url = f"{self.issuer}/protocol/openid-connect/userinfo"
@@ -74,12 +72,7 @@ class Keycloak:
             raise
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.stop()
         self._directory.cleanup()
 
@@ -192,7 +185,7 @@ class Keycloak:
             "--cache=local",
             "--http-enabled=false",
             "--http-host=127.0.0.1",
-            f"--https-port={self.port}",
+            f"--https-port={self._port}",
             f"--https-certificate-file={self._home / 'cert.pem'}",
             f"--https-certificate-key-file={self._home / 'key.pem'}",
             f"--hostname{'-url' if self.version.startswith('24.') else ''}={self.url}",
@@ -204,8 +197,3 @@ class Keycloak:
         (self._home / "cert.pem").write_bytes(chain)
         certificate.private_key_pem.write_to_path(self._home / "key.pem")
         self.ca.cert_pem.write_to_path(self.ca_file)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
