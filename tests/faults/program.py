@@ -31,13 +31,6 @@ IMPATIENT, PATIENT = 0.5, 30.0  # seconds; a busy machine must not look like a f
 CHILDREN, CALLS_OF_A_CHILD = 3, 6
 
 
-def finish_renewals() -> None:
-    """Wait for renewals behind requests, which may still suffer from the fault."""
-    for thread in threading.enumerate():
-        if thread.name == "gopacs_session renewal":
-            thread.join(PATIENT)
-
-
 class WithoutLock:
     """In the place of a cookie jar's lock, which http.cookiejar itself leaves behind if it is interrupted."""
 

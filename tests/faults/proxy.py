@@ -161,20 +161,22 @@ class _Handler(socketserver.BaseRequestHandler):
             self.server.forget(self)
 
     def _serve(self) -> None:
-        """The connection from its start to its end."""
+        """The connection from its start to its end, which is an RST if a fault says so."""
         self.request.settimeout(LONG)
-        with suppress(HangUp), _resetting(self.request):
+        try:
             if misfortune := self.server.misfortune(self):
                 misfortune(self.request, self.server.calm)
             wrap = self.server.context.wrap_socket
             self.request = wrap(self.request, server_side=True, do_handshake_on_connect=False)
             self.request.do_handshake()
             self._serve_requests()
+        except ConnectionResetError:
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _serve_requests(self) -> None:
         upstream = self.server.upstream()
         try:
-            with _resetting(self.request), self.request.makefile("rb") as reader:
+            with self.request.makefile("rb") as reader:
                 while (request := _read_message(reader))[0]:
                     self._serve_request(Passage(self.server, self.request, upstream, request))
         finally:
@@ -192,17 +194,6 @@ class _Handler(socketserver.BaseRequestHandler):
         finally:
             self.server.landed(passage)
         self.server.forget(self)
-
-
-@contextmanager
-def _resetting(connection: socket.socket) -> Iterator[None]:
-    """Have the connection closed with an RST if a fault says so."""
-    try:
-        yield
-    except ConnectionResetError:
-        with suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raise
 
 
 class Proxy(socketserver.ThreadingTCPServer):

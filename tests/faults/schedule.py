@@ -12,11 +12,13 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from support import finish_renewals
+
 from gopacs_session import GopacsSession
 from gopacs_session.sandbox import Exchange, Sandbox
 
 from .breakages import ON_CONNECTION, ON_REQUEST, young_token
-from .program import Program, finish_renewals
+from .program import Program
 from .proxy import API_HOST, AUTH_HOST, Names, OnConnection, OnRequest, Proxy
 
 INVALID_TOKEN = {"WWW-Authenticate": 'Bearer realm="gopacs", error="invalid_token"'}

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from support import finish_renewals
+
 from gopacs_session.sandbox import Sandbox
 
-from .program import FAULT_SECONDS, IMPATIENT, PATIENT, Program, finish_renewals
+from .program import FAULT_SECONDS, IMPATIENT, PATIENT, Program
 from .proxy import Proxy
 from .schedule import FAULTS, Stage
 
@@ -22,7 +24,6 @@ class Ledger:
 
     sandbox: Sandbox
     api_requests: int = 0
-    token_requests: int = 0
     without_token: list[str] = field(default_factory=list)
     executed: Counter[str] = field(default_factory=Counter)
 
@@ -31,7 +32,6 @@ class Ledger:
         api, tokens = list(self.sandbox.api_requests), list(self.sandbox.token_requests)
         del self.sandbox.api_requests[: len(api)], self.sandbox.token_requests[: len(tokens)]
         self.api_requests += len(api)
-        self.token_requests += len(tokens)
         self.without_token += [exchange.path for exchange in api if not exchange.token_number]
         self.executed.update(exchange.path for exchange in api if exchange.status == 200)
         renewals = len({exchange.headers["X-Renewal"] for exchange in tokens})

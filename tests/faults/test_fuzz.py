@@ -52,23 +52,11 @@ HOSTS += ["user:password@gopacs-services.eu", "evil.example", "gopacs-services.e
 HOSTS += ["gopacs-services.eu@evil.example", "evilgopacs-services.eu", "api.acc.gopacs-services.eu", "127.0.0.1"]
 SCHEMES = st.sampled_from(["https", "https", "https", "https", "http"])
 URLS = st.builds("{}://{}/{}".format, SCHEMES, st.sampled_from(HOSTS), st.integers(0, 9))
-LOCATIONS = URLS | st.sampled_from(
-    ["/path", "?query", "//api.gopacs-services.eu/", "//evil.example/", ".", "#fragment"]
-)
+ELSEWHERE = ["/path", "?query", "//api.gopacs-services.eu/", "//evil.example/", ".", "#fragment"]
+LOCATIONS = URLS | st.sampled_from(ELSEWHERE)
 
-TRICKS = [
-    *HOSTS,
-    *"@:/?#\\%.,;&=[] \t\r\n\x00\x85",
-    "//",
-    "%2e",
-    "%40",
-    "%2f",
-    "%5c",
-    "xn--",
-    "https:",
-    "http://",
-    "eu",
-]
+TRICKS = [*HOSTS, *"@:/?#\\%.,;&=[] \t\r\n\x00\x85"]
+TRICKS += ["//", "%2e", "%40", "%2f", "%5c", "xn--", "https:", "http://", "eu"]
 TRICKS += ["\uff0e", "\uff20", "\uff0f", "\u3002", "\u017f", "\u00ad", "\u2044", "\u2100", "\u0130"]
 PIECES = st.lists(st.sampled_from(TRICKS) | st.characters(exclude_categories=["Cs"]), max_size=6).map("".join)
 STARTS = st.sampled_from(["https://", "https://", "https://", "http://", "https:\\\\", "https:", "//", "/", ""])
@@ -209,15 +197,9 @@ def test_any_stored_token_is_refused_or_used_or_replaced(clock: Clock, stored: d
 
 # -- how long to wait --------------------------------------------------------------------------------------------------
 
-DATES = st.lists(
-    st.sampled_from(
-        ["Wed", "Wed,", "21", "31", "Oct", "Feb", "2015", "9999", "0000", "99999", "07:28:00", "24:61:61", ":"]
-    )
-    | st.sampled_from(
-        ["GMT", "UTC", "-0000", "+9999", "-2400", "Z", "(", ")", "EST", "-", "1", "1e3", "\u0663", "inf", "nan"]
-    ),
-    max_size=7,
-).map(" ".join)
+DAYS = ["Wed", "Wed,", "21", "31", "Oct", "Feb", "2015", "9999", "0000", "99999", "07:28:00", "24:61:61", ":"]
+ZONES = ["GMT", "UTC", "-0000", "+9999", "-2400", "Z", "(", ")", "EST", "-", "1", "1e3", "\u0663", "inf", "nan"]
+DATES = st.lists(st.sampled_from(DAYS) | st.sampled_from(ZONES), max_size=7).map(" ".join)
 WHENS = DATES | st.dates().map(lambda day: day.strftime("%a, %d %b %Y 00:00:00 GMT")) | st.integers().map(str)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ import requests
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from support import Clock, at_once
+from support import Clock, at_once, finish_renewals
 
 from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError
 from gopacs_session.sandbox import Sandbox
@@ -78,13 +77,6 @@ class Held:
     def unusable(self) -> float:
         """Likewise."""
         return min(5, self.life / 10)
-
-
-def finish_renewals() -> None:
-    """Wait for renewals behind requests."""
-    for thread in threading.enumerate():
-        if thread.name == "gopacs_session renewal":
-            thread.join(10)
 
 
 class Program(RuleBasedStateMachine):

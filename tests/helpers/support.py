@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -110,6 +111,13 @@ def exit_status(process: int) -> int:
         return os.waitpid(process, 0)[1]
     finally:
         timer.cancel()
+
+
+def finish_renewals() -> None:
+    """Wait for renewals behind requests."""
+    for thread in threading.enumerate():
+        if thread.name == "gopacs_session renewal":
+            thread.join(30)
 
 
 def unassigned_port() -> int:
