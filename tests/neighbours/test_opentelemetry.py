@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -10,8 +9,9 @@ from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from support import Clock
+from support import Clock, finish_renewals
 
+from gopacs_session import GopacsSession
 from gopacs_session.sandbox import Sandbox
 
 
@@ -34,9 +34,11 @@ def status(span: ReadableSpan) -> object:
     return (span.attributes or {}).get("http.status_code")
 
 
-def test_spans(sandbox: Sandbox, provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
+def test_spans(
+    sandbox: Sandbox, session: GopacsSession, provider: TracerProvider, exporter: InMemorySpanExporter
+) -> None:
     """The first token request is a span of its own; a replay, and the renewal for it, lie within their request's."""
-    with sandbox.session() as session, provider.get_tracer("job").start_as_current_span("job"):
+    with provider.get_tracer("job").start_as_current_span("job"):
         session.get(sandbox.api_url)
         tokens = [session.access_token]
         sandbox.revoke_tokens()
@@ -51,15 +53,13 @@ def test_spans(sandbox: Sandbox, provider: TracerProvider, exporter: InMemorySpa
 
 
 def test_a_background_renewal_is_a_trace_of_its_own(
-    sandbox: Sandbox, provider: TracerProvider, exporter: InMemorySpanExporter, clock: Clock
+    sandbox: Sandbox, session: GopacsSession, provider: TracerProvider, exporter: InMemorySpanExporter, clock: Clock
 ) -> None:
     """The renewal of a stale token belongs to no request: its span has no parent."""
-    with sandbox.session() as session, provider.get_tracer("job").start_as_current_span("job"):
+    with provider.get_tracer("job").start_as_current_span("job"):
         session.get(sandbox.api_url)
         clock.advance(sandbox.token_lifetime - 30)
         session.get(sandbox.api_url)
-        for thread in threading.enumerate():
-            if thread.name == "gopacs_session renewal":
-                thread.join()
+        finish_renewals()
     renewals = [span for span in exporter.get_finished_spans() if span.name == "POST"]
     assert [span.parent is None for span in renewals] == [False, True]

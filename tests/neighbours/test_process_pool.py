@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 
@@ -39,11 +38,10 @@ def call(url: str) -> tuple[int, int, str]:
 
 
 @pytest.fixture
-def session(sandbox: Sandbox) -> Iterator[GopacsSession]:
+def session(sandbox: Sandbox, session: GopacsSession) -> GopacsSession:
     """A session with a token and an open connection."""
-    with sandbox.session() as session:
-        session.get(f"{sandbox.api_url}/warm")
-        yield session
+    session.get(f"{sandbox.api_url}/warm")
+    return session
 
 
 def have_all_call(session: GopacsSession, sandbox: Sandbox, method: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 import uplink
 from dlt.sources.helpers.rest_client import RESTClient
 
-from gopacs_session import GopacsAuth
+from gopacs_session import GopacsAuth, GopacsSession
 from gopacs_session.sandbox import Sandbox
 
 
@@ -35,11 +35,10 @@ class Participants(uplink.Consumer):
         """What the API tells of a domain."""
 
 
-def test_uplink(sandbox: Sandbox) -> None:
+def test_uplink(sandbox: Sandbox, session: GopacsSession) -> None:
     """A consumer of uplink's takes the session as its client."""
-    with sandbox.session() as session:
-        participants = Participants(base_url=sandbox.api_url, client=session)
-        assert participants.participant("dso.example")["path"] == "/participants/dso.example"
-        sandbox.revoke_tokens()
-        assert participants.participant("dso.example")["path"] == "/participants/dso.example"
+    participants = Participants(base_url=sandbox.api_url, client=session)
+    assert participants.participant("dso.example")["path"] == "/participants/dso.example"
+    sandbox.revoke_tokens()
+    assert participants.participant("dso.example")["path"] == "/participants/dso.example"
     assert [exchange.status for exchange in sandbox.api_requests] == [200, 401, 200]
