@@ -8,25 +8,25 @@ from multiprocessing import get_context
 import pytest
 from requests_futures.sessions import FuturesSession
 
-from gopacs_session import InvalidClientError
+from gopacs_session import GopacsSession, InvalidClientError
 from gopacs_session.sandbox import Sandbox
 
 
-def test_all_futures_share_one_token(sandbox: Sandbox) -> None:
-    """20 requests on 8 threads of a cold session cost one token request."""
-    with sandbox.session() as session, FuturesSession(session=session, max_workers=8) as background:
-        futures = [background.get(f"{sandbox.api_url}/{number}") for number in range(20)]
+# For more than 10 it mounts adapters of its own.
+@pytest.mark.parametrize("workers", [8, 16])
+def test_all_futures_share_one_token(sandbox: Sandbox, session: GopacsSession, workers: int) -> None:
+    """32 requests on the threads of a cold session cost one token request."""
+    with FuturesSession(session=session, max_workers=workers) as background:
+        futures = [background.get(f"{sandbox.api_url}/{number}") for number in range(32)]
         assert {future.result(30).status_code for future in as_completed(futures, 30)} == {200}
-    assert sorted(int(exchange.path[1:]) for exchange in sandbox.api_requests) == list(range(20))
+    assert sorted(int(exchange.path[1:]) for exchange in sandbox.api_requests) == list(range(32))
     assert {exchange.token_number for exchange in sandbox.api_requests} == {1}
     assert len(sandbox.token_requests) == 1
 
 
-def test_a_revoked_token_is_replaced_once_for_all(sandbox: Sandbox) -> None:
+def test_a_revoked_token_is_replaced_once_for_all(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """Futures that were refused with the same token share one renewal, and each is replayed."""
-    with sandbox.session() as session, FuturesSession(session=session, max_workers=8) as background:
-        session.get(f"{sandbox.api_url}/warm")
-        sandbox.revoke_tokens()
+    with FuturesSession(session=revoked, max_workers=8) as background:
         futures = [background.post(f"{sandbox.api_url}/message", json={"number": number}) for number in range(8)]
         assert {future.result(30).status_code for future in futures} == {200}
     assert len(sandbox.token_requests) == 2
@@ -41,29 +41,18 @@ def test_an_error_comes_out_of_the_future(sandbox: Sandbox) -> None:
     assert sandbox.api_requests == []
 
 
-def test_closing_it_leaves_the_session_open(sandbox: Sandbox) -> None:
+def test_closing_it_leaves_the_session_open(sandbox: Sandbox, session: GopacsSession) -> None:
     """The session that was handed over goes on when the FuturesSession is closed."""
-    with sandbox.session() as session:
-        with FuturesSession(session=session) as background:
-            background.get(f"{sandbox.api_url}/background").result(30)
-        assert session.get(f"{sandbox.api_url}/foreground").status_code == 200
+    with FuturesSession(session=session) as background:
+        background.get(f"{sandbox.api_url}/background").result(30)
+    assert session.get(f"{sandbox.api_url}/foreground").status_code == 200
     assert len(sandbox.token_requests) == 1
 
 
-def test_more_workers_than_connections(sandbox: Sandbox) -> None:
-    """Resizing the session's pools, as it does for more than 10 workers, costs neither token nor trust."""
-    with sandbox.session() as session:
-        session.get(f"{sandbox.api_url}/warm")
-        with FuturesSession(session=session, max_workers=16) as background:
-            futures = [background.get(f"{sandbox.api_url}/{number}") for number in range(32)]
-            assert {future.result(30).status_code for future in futures} == {200}
-    assert len(sandbox.token_requests) == 1
-
-
-def test_worker_processes_use_the_shipped_token(sandbox: Sandbox) -> None:
+def test_worker_processes_use_the_shipped_token(sandbox: Sandbox, session: GopacsSession) -> None:
     """On a ProcessPoolExecutor each request takes a copy of the session along, with its token if it has one."""
-    with sandbox.session() as session, ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        session.fetch_token()
+    session.fetch_token()
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         background = FuturesSession(executor=pool, session=session)
         futures = [background.get(f"{sandbox.api_url}/{number}") for number in range(4)]
         assert {future.result(60).status_code for future in futures} == {200}

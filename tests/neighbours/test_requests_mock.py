@@ -5,10 +5,9 @@ from __future__ import annotations
 import unittest
 
 import pytest
-import requests
 import requests_mock
 
-from gopacs_session import PRODUCTION, AuthorizationServerError, GopacsSession, TokenRequestError
+from gopacs_session import PRODUCTION, GopacsSession, TokenRequestError
 from gopacs_session.sandbox import Sandbox
 
 API = "https://api.gopacs-services.eu/uftp-participants/v3/participants/DSO"
@@ -75,19 +74,9 @@ def test_a_token_endpoint_that_nobody_registered(requests_mock: requests_mock.Mo
     assert API not in [request.url for request in requests_mock.request_history]
 
 
-@pytest.mark.usefixtures("pauses")
-def test_an_outage(requests_mock: requests_mock.Mocker) -> None:
-    """A mocked connection error of the token endpoint reaches the caller as it would in real life."""
-    requests_mock.post(PRODUCTION.token_url, exc=requests.ConnectTimeout)
-    requests_mock.get(API)
-    with GopacsSession("trader", "s3cret") as session, pytest.raises(AuthorizationServerError):
-        session.get(API)
-    assert [request.method for request in requests_mock.request_history] == ["POST"] * 3
-
-
-def test_a_mocked_api_beside_a_real_authorization_server(sandbox: Sandbox) -> None:
+def test_a_mocked_api_beside_a_real_authorization_server(sandbox: Sandbox, session: GopacsSession) -> None:
     """With real_http the token comes from the sandbox, and only the mocked path never reaches it."""
-    with sandbox.session() as session, requests_mock.Mocker(session=session, real_http=True) as mock:
+    with requests_mock.Mocker(session=session, real_http=True) as mock:
         mock.get(f"{sandbox.api_url}/mocked", [{"status_code": 401}, {"text": "mocked"}])
         assert session.get(f"{sandbox.api_url}/real").json()["path"] == "/real"
         assert session.get(f"{sandbox.api_url}/mocked").text == "mocked"

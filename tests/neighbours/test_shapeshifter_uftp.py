@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from shapeshifter_uftp import ShapeshifterAgrDsoClient, ShapeshifterAgrService, 
 from shapeshifter_uftp.client import ShapeshifterDsoAgrClient
 from shapeshifter_uftp.exceptions import ClientTransportException
 from shapeshifter_uftp.uftp import PayloadMessage, SignedMessage, TestMessage, TestMessageResponse
-from support import Clock
 
 from gopacs_session import GopacsSession, InvalidClientError
 from gopacs_session.sandbox import Exchange, Sandbox
@@ -78,15 +76,6 @@ def test_a_signed_message_bears_the_token(broker: Sandbox, client: ShapeshifterA
     assert len(broker.token_requests) == 1
 
 
-def test_ten_threads_cost_one_token_request(broker: Sandbox, client: ShapeshifterAgrDsoClient) -> None:
-    """Ten threads that start together on one cold client share one token request."""
-    with ThreadPoolExecutor(10) as pool:
-        list(pool.map(client.send_test_message, [TestMessage(conversation_id=str(n)) for n in range(40)]))
-    assert sorted(int(opened(exchange).conversation_id) for exchange in broker.api_requests) == list(range(40))
-    assert {exchange.token_number for exchange in broker.api_requests} == {1}
-    assert len(broker.token_requests) == 1
-
-
 def test_the_clients_own_ten_workers_cost_one_token_request(broker: Sandbox, client: ShapeshifterAgrDsoClient) -> None:
     """The workers of its outgoing queue deliver each message once, on one token."""
     delivered = threading.Semaphore(0)
@@ -97,14 +86,6 @@ def test_the_clients_own_ten_workers_cost_one_token_request(broker: Sandbox, cli
     assert len(client.outgoing_workers) == 10
     assert sorted(int(opened(exchange).conversation_id) for exchange in broker.api_requests) == list(range(40))
     assert len(broker.token_requests) == 1
-
-
-def test_an_expired_token_is_renewed(broker: Sandbox, client: ShapeshifterAgrDsoClient, clock: Clock) -> None:
-    """The client's next message after the token's end bears a new one."""
-    client.send_test_message()
-    clock.advance(broker.token_lifetime)
-    client.send_test_message()
-    assert [exchange.token_number for exchange in broker.api_requests] == [1, 2]
 
 
 def test_a_revoked_token_is_the_callers_to_renew(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -41,14 +42,6 @@ def test_retries_and_replay_together(sandbox: Sandbox, mount: Mount) -> None:
     assert seen == [(503, 1), (401, 1), (503, 2), (200, 2)]
 
 
-def test_a_post_that_met_503_is_not_sent_again(sandbox: Sandbox, mount: Mount) -> None:
-    """By default Retry leaves POST alone, and so does the session: the caller gets the 503 of the one request."""
-    with mount(sandbox.session(), Retry(3, backoff_factor=0, status_forcelist=[503])) as session:
-        sandbox.answer_next_api_requests(1, 503)
-        assert session.post(f"{sandbox.api_url}/message", data="<order/>").status_code == 503
-    assert [exchange.body for exchange in sandbox.api_requests] == [b"<order/>"]
-
-
 def test_a_post_is_executed_once(sandbox: Sandbox, mount: Mount) -> None:
     """A POST with a revoked token is sent twice: the API refused the first, and 503 to the second ends it."""
     with mount(sandbox.session(), Retry(3, backoff_factor=0, status_forcelist=[503])) as session:
@@ -78,27 +71,24 @@ def test_a_connection_lost_before_the_answer(tmp_path: Path) -> None:
     assert requests_sent(tmp_path, "POST", Retry(3, backoff_factor=0, allowed_methods=None)) == 2
 
 
+EVERY_METHOD = {"allowed_methods": None}
+
+
 @pytest.mark.usefixtures("pauses")
-def test_the_token_request_is_the_sessions_own_to_retry(sandbox: Sandbox, mount: Mount) -> None:
-    """The token request is a POST, which Retry leaves alone: the session's three tries are all."""
-    with mount(sandbox.session(), Retry(2, backoff_factor=0, status_forcelist=[503])) as session:
+@pytest.mark.parametrize(
+    "options, tries, status",
+    [({}, 3, 503), (EVERY_METHOD, 3 * 3, None), ({**EVERY_METHOD, "raise_on_status": False}, 3 * 3, 503)],
+)
+def test_the_token_request_is_the_sessions_own_to_retry(
+    sandbox: Sandbox, mount: Mount, options: dict[str, Any], tries: int, status: int | None
+) -> None:
+    """Retry leaves POSTs to the session; with allowed_methods=None the tries multiply, and the error stays typed."""
+    with mount(sandbox.session(), Retry(2, status_forcelist=[503], **options)) as session:
         sandbox.answer_next_token_requests(math.inf, 503)
         with pytest.raises(AuthorizationServerError) as caught:
             session.get(f"{sandbox.api_url}/participants")
-    assert caught.value.status_code == 503
-    assert len(sandbox.token_requests) == 3
-
-
-@pytest.mark.usefixtures("pauses")
-@pytest.mark.parametrize("raise_on_status", [True, False])
-def test_a_retry_of_every_method_multiplies_the_tries(sandbox: Sandbox, mount: Mount, raise_on_status: bool) -> None:
-    """With allowed_methods=None each try of the session is retried by the adapter; the error stays the typed one."""
-    retry = Retry(2, status_forcelist=[503], allowed_methods=None, raise_on_status=raise_on_status)
-    with mount(sandbox.session(), retry) as session:
-        sandbox.answer_next_token_requests(math.inf, 503)
-        with pytest.raises(AuthorizationServerError):
-            session.get(f"{sandbox.api_url}/participants")
-    assert len(sandbox.token_requests) == 3 * 3
+    assert caught.value.status_code == status
+    assert len(sandbox.token_requests) == tries
 
 
 def test_401_among_the_statuses_to_retry_defeats_the_replay(sandbox: Sandbox, mount: Mount) -> None:
