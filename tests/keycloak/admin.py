@@ -39,7 +39,7 @@ class Admin:
         self._change("", enabled=True, notBefore=0)
         clients = {client["clientId"]: client for client in self._call("GET", "/clients").json()}
         for client in self._realm["clients"]:
-            own = {"enabled": client.get("enabled", True), "secret": client["secret"], "notBefore": 0}
+            own = {"secret": client["secret"], "notBefore": 0}
             now = clients[client["clientId"]]
             if own != {name: now[name] for name in own}:
                 self._change(f"/clients/{now['id']}", **own)
@@ -58,8 +58,8 @@ class Admin:
         _next_second()
         self._call("POST", f"/users/{user['id']}/logout")
 
-    def rotate_keys(self, *, keep_old: bool = False) -> None:
-        """Sign with a new key; tokens of the old ones verify no longer, unless they are kept."""
+    def rotate_keys(self) -> None:
+        """Sign with a new key; tokens of the old ones verify no longer."""
         old = self._signing_keys()
         priority = 1 + max(int(key["config"]["priority"][0]) for key in old)
         key = {
@@ -69,7 +69,7 @@ class Admin:
             "config": {"priority": [str(priority)], "enabled": ["true"], "active": ["true"]},
         }
         self._call("POST", "/components", json=key)
-        for retired in () if keep_old else old:
+        for retired in old:
             self._call("DELETE", f"/components/{retired['id']}")
 
     def regenerate_secret(self, client_id: str) -> str:
@@ -77,13 +77,9 @@ class Admin:
         answer = self._call("POST", f"{self._client(client_id)}/client-secret").json()
         return str(answer["value"])
 
-    def enable(self, client_id: str, enabled: bool = True) -> None:
-        """Enable the client, or disable it."""
-        self._change(self._client(client_id), enabled=enabled)
-
-    def enable_realm(self, enabled: bool = True) -> None:
-        """Enable the realm, or disable it."""
-        self._change("", enabled=enabled)
+    def disable_realm(self) -> None:
+        """Serve nobody in the realm until it is restored."""
+        self._change("", enabled=False)
 
     def events(self, client_id: str) -> Counter[str]:
         """Count what the client did at the token endpoint: `CLIENT_LOGIN`, `REFRESH_TOKEN`, or these with `_ERROR`."""

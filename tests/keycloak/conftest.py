@@ -5,9 +5,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from contract import AuthorizationServer
 
 from gopacs_session import Environment, GopacsSession
 
+from .admin import plain_session
 from .distribution import NEWEST, keycloak_home
 from .protected_api import ProtectedApi
 from .server import Keycloak
@@ -79,6 +81,23 @@ def connect(keycloak: Keycloak) -> Iterator[Callable[..., GopacsSession]]:
 
     with ExitStack() as sessions:
         yield connect
+
+
+@pytest.fixture
+def authorization_server(keycloak: Keycloak) -> Iterator[AuthorizationServer]:
+    """Keycloak as its contract has it."""
+
+    def credentials(client: str) -> dict[str, str]:
+        client_id = f"gopacs-{client}"
+        return {"client_id": client_id, "client_secret": keycloak.clients[client_id]}
+
+    def revoke_tokens() -> None:
+        after.callback(keycloak.admin.restore_realm)
+        keycloak.admin.revoke_tokens()
+
+    with ExitStack() as after:
+        http = after.enter_context(plain_session(keycloak.ca_file))
+        yield AuthorizationServer(keycloak.token_url, keycloak.userinfo_url, http, credentials, revoke_tokens)
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from contract import claims
-from support import at_once
 
 from gopacs_session import AuthorizationServerError, GopacsSession
 
-from .load import Load, wait_until
+from .load import Load
 from .protected_api import ProtectedApi
 from .server import Keycloak
 
@@ -34,19 +33,6 @@ def test_continuous_load_across_expiries(keycloak: Keycloak, api: ProtectedApi, 
     # Renewed at half their lives, which Keycloak may tell as a second less than they are.
     seconds = max(outcome.ended for outcome in load.outcomes) - load.outcomes[0].started
     assert seconds / LIFE <= keycloak.admin.events("gopacs-short-lived")["CLIENT_LOGIN"] <= seconds / (LIFE - 1) * 2 + 1
-
-
-def test_bursts_after_expiry(keycloak: Keycloak, api: ProtectedApi, connect: Connect) -> None:
-    """Each of three times that 16 threads come back after the token has expired, one token request serves them all."""
-    keycloak.admin.forget_events()
-    session = connect("short-lived")
-    for burst in range(1, 4):
-        answers = at_once(16, lambda: session.get(api.url))
-        assert [answer.status_code for answer in answers] == [200] * 16
-        assert keycloak.admin.events("gopacs-short-lived") == {"CLIENT_LOGIN": burst}
-        wait_until(lambda: time.time() > session.token["expires_at"])
-
-    assert [(request.had_authorization, request.status) for request in api.received] == [(True, 200)] * 48
 
 
 # Up to Python 3.12 ssl leaves a socket open that the other side resets between connect and handshake.

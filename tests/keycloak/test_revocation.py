@@ -77,19 +77,6 @@ def test_api_refuses_revoked_token_once(
     ]
 
 
-def test_key_added(altered_keycloak: Keycloak, api: ProtectedApi, connect: Connect) -> None:
-    """A new key beside the old one costs nothing: the token of the old one is used on."""
-    session = connect()
-    assert session.get(api.url).status_code == 200
-    altered_keycloak.admin.forget_events()
-
-    altered_keycloak.admin.rotate_keys(keep_old=True)
-
-    assert session.get(api.url).status_code == 200
-    assert [request.status for request in api.received] == [200, 200]
-    assert not altered_keycloak.admin.events("gopacs-ordinary")
-
-
 def test_regenerated_secret(altered_keycloak: Keycloak, api: ProtectedApi, connect: Connect) -> None:
     """A callable secret follows the client's new one; a secret that stayed behind is refused until it follows."""
     vault = [altered_keycloak.clients["gopacs-ordinary"]]

@@ -1,112 +1,75 @@
-"""The peers of the other tests work: the real Keycloak, and the API that checks its tokens."""
+"""The peers of the other tests work: the API that checks Keycloak's tokens, and what its administrator does."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import requests
+from contract import AuthorizationServer
 
 from . import distribution, server
-from .admin import plain_session
 from .protected_api import ProtectedApi, Received
 from .server import Keycloak
 
 
 @pytest.fixture
-def http(keycloak: Keycloak) -> Iterator[requests.Session]:
-    with plain_session(keycloak.ca_file) as session:
-        yield session
+def peers(authorization_server: AuthorizationServer, protected_api: ProtectedApi) -> AuthorizationServer:
+    """Keycloak, with the API as its resource."""
+    return replace(authorization_server, resource_url=protected_api.url)
 
 
-class Bearer(requests.auth.AuthBase):
-    """Puts a token on requests, and keeps it out of what pytest prints."""
-
-    def __init__(self, token: str) -> None:
-        self.token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self.token}"
-        return request
+def token_of(client: str, peers: AuthorizationServer) -> str:
+    return str(peers.ask(client).json()["access_token"])
 
 
-def ask(http: requests.Session, keycloak: Keycloak, client_id: str, **form: str) -> requests.Response:
-    credentials = {"client_id": client_id, "client_secret": keycloak.clients.get(client_id, "")}
-    form = {"grant_type": "client_credentials", **credentials, **form}
-    return http.post(keycloak.token_url, data=form, timeout=10)
-
-
-def grant(http: requests.Session, keycloak: Keycloak, client_id: str = "gopacs-ordinary") -> Bearer:
-    response = ask(http, keycloak, client_id, scope="openid")
-    assert response.status_code == 200
-    return Bearer(response.json()["access_token"])
-
-
-def call(http: requests.Session, url: str, auth: Bearer) -> requests.Response:
-    return http.get(url, auth=auth, timeout=10)
-
-
-def test_api_rejects_what_keycloak_did_not_sign(
-    keycloak: Keycloak, protected_api: ProtectedApi, http: requests.Session
-) -> None:
+def test_api_rejects_what_keycloak_did_not_sign(peers: AuthorizationServer) -> None:
     """Neither what is no token, nor one with another's signature, is taken; the answer is as RFC 6750 says."""
-    genuine, other = grant(http, keycloak), grant(http, keycloak, "gopacs-odd-secret")
-    signed, _, _ = genuine.token.rpartition(".")
-    _, _, signature = other.token.rpartition(".")
+    signed, _, _ = token_of("ordinary", peers).rpartition(".")
+    _, _, signature = token_of("odd-secret", peers).rpartition(".")
     for token in "garbage", f"{signed}.{signature}":
-        response = call(http, protected_api.url, Bearer(token))
+        response = peers.call(token)
         assert (response.status_code, response.content) == (401, b"")
         assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
 
-def test_api_rejects_request_without_token(protected_api: ProtectedApi, http: requests.Session) -> None:
+def test_api_rejects_request_without_token(peers: AuthorizationServer, protected_api: ProtectedApi) -> None:
     """A request without a token is refused, and no error is named."""
-    response = http.post(f"{protected_api.url}/messages", data=b"sold", timeout=10)
-    assert response.status_code == 401
-    assert "error" not in response.headers["WWW-Authenticate"]
-    assert protected_api.received[-1] == Received("POST", "/messages", False, 401)
+    response = peers.call(None)
+    assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert protected_api.received[-1] == Received("GET", "/", False, 401)
 
 
-def test_api_rejects_expired_token(keycloak: Keycloak, protected_api: ProtectedApi, http: requests.Session) -> None:
+def test_api_rejects_expired_token(peers: AuthorizationServer) -> None:
     """A token is good for the seconds it was issued for, and no longer."""
-    short_lived = grant(http, keycloak, "gopacs-short-lived")
-    assert call(http, protected_api.url, short_lived).status_code == 200
-
+    short_lived = token_of("short-lived", peers)
+    assert peers.call(short_lived).status_code == 200
     time.sleep(3)
+    assert peers.call(short_lived).status_code == 401
 
-    assert call(http, protected_api.url, short_lived).status_code == 401
 
-
-def test_events_tell_what_a_client_did(keycloak: Keycloak, http: requests.Session) -> None:
+def test_events_tell_what_a_client_did(keycloak: Keycloak, peers: AuthorizationServer) -> None:
     """Each token request is an event of its kind and client, so that a refresh token's use would show."""
     keycloak.admin.forget_events()
-    refresh_token = ask(http, keycloak, "gopacs-refresh-tokens").json()["refresh_token"]
-    ask(http, keycloak, "gopacs-refresh-tokens", grant_type="refresh_token", refresh_token=refresh_token)
-    ask(http, keycloak, "gopacs-refresh-tokens", client_secret="wrong")
-    ask(http, keycloak, "gopacs-ordinary")
-
+    refresh_token = peers.ask("refresh-tokens").json()["refresh_token"]
+    peers.ask("refresh-tokens", grant_type="refresh_token", refresh_token=refresh_token)
+    peers.ask("refresh-tokens", client_secret="wrong")
+    peers.ask()
     events = keycloak.admin.events("gopacs-refresh-tokens")
     assert events == {"CLIENT_LOGIN": 1, "REFRESH_TOKEN": 1, "CLIENT_LOGIN_ERROR": 1}
     assert keycloak.admin.events("gopacs-ordinary") == {"CLIENT_LOGIN": 1}
 
 
-def test_realm_is_restored(keycloak: Keycloak, http: requests.Session) -> None:
+def test_realm_is_restored(keycloak: Keycloak, peers: AuthorizationServer) -> None:
     """All that an administrator changes in the realm and its clients is as before after one call."""
-    admin = keycloak.admin
-    admin.enable("gopacs-ordinary", False)
-    admin.regenerate_secret("gopacs-odd-secret")
-    admin.revoke_tokens("gopacs-short-lived")
-    admin.revoke_tokens()
-    admin.enable_realm(False)
-
-    admin.restore_realm()
-
-    for client_id in ("gopacs-ordinary", "gopacs-odd-secret", "gopacs-short-lived"):
-        assert ask(http, keycloak, client_id).status_code == 200
-    assert ask(http, keycloak, "gopacs-short-lived").json()["not-before-policy"] == 0
-    assert ask(http, keycloak, "gopacs-disabled").json()["error"] == "invalid_client"
+    keycloak.admin.regenerate_secret("gopacs-odd-secret")
+    keycloak.admin.revoke_tokens("gopacs-short-lived")
+    keycloak.admin.revoke_tokens()
+    keycloak.admin.disable_realm()
+    keycloak.admin.restore_realm()
+    assert peers.ask("odd-secret").status_code == 200
+    assert peers.ask("short-lived").json()["not-before-policy"] == 0
 
 
 def test_late_start_shows_log(monkeypatch: pytest.MonkeyPatch) -> None:
