@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
@@ -52,16 +53,9 @@ BOTH = pytest.mark.parametrize("kind", [limited, mounted], ids=["LimiterMixin", 
 
 
 @pytest.fixture
-def make(sandbox: Sandbox, environment: Environment) -> Iterator[Callable[..., GopacsSession]]:
-    sessions: list[GopacsSession] = []
-
-    def make(kind: Make, **limits: Any) -> GopacsSession:
-        sessions.append(kind(sandbox, environment, **limits))
-        return sessions[-1]
-
-    yield make
-    for session in sessions:
-        session.close()
+def make(sandbox: Sandbox, environment: Environment) -> Iterator[Make]:
+    with ExitStack() as sessions:
+        yield lambda kind, **limits: sessions.enter_context(kind(sandbox, environment, **limits))
 
 
 @BOTH
