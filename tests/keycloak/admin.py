@@ -45,10 +45,7 @@ class Admin:
                 self._change(f"/clients/{now['id']}", **own)
 
     def revoke_tokens(self, client_id: str | None = None) -> None:
-        """Refuse all tokens the client, or the whole realm, got until now.
-
-        Others learn of the realm's not-before, but only Keycloak itself knows a client's.
-        """
+        """Refuse all tokens the client, or the whole realm, got until now."""
         self._change(self._client(client_id) if client_id else "", notBefore=_next_second())
 
     def log_out(self, client_id: str) -> None:

@@ -53,28 +53,19 @@ class ProtectedApi:
         self._server.server_close()
 
 
-@dataclass(frozen=True)
-class _Policy:
-    """What a realm publishes for judging its tokens."""
-
-    keys: dict[str, jwt.PyJWK]
-    not_before: int
-
-
 class TokenVerifier:
-    """Judges access tokens by the realm's issuer, signing keys and not-before, as they are now."""
+    """Judges access tokens by the realm's issuer and signing keys, as they are now."""
 
     def __init__(self, issuer: str, ca_file: str) -> None:
         self._issuer = issuer
         self._http = plain_session(ca_file)
-        self._last_policy = _Policy({}, 0)
+        self._last_keys: dict[str, jwt.PyJWK] = {}
 
     def claims(self, token: str) -> dict[str, Any]:
         """Return the claims of a good token; any other raises `jwt.InvalidTokenError`."""
-        # Whatever the policy takes to come is not the client's time.
+        # However long the keys take to come, it is not the client's time.
         arrived = time.time()
-        policy = self._policy()
-        key = policy.keys.get(jwt.get_unverified_header(token).get("kid", ""))
+        key = self._signing_keys().get(jwt.get_unverified_header(token).get("kid", ""))
         if key is None:
             raise jwt.InvalidTokenError("signed with none of the realm's keys")
         claims: dict[str, Any] = jwt.decode(
@@ -88,26 +79,17 @@ class TokenVerifier:
         )
         if claims["exp"] <= arrived:
             raise jwt.ExpiredSignatureError("expired before it arrived")
-        if claims["iat"] < policy.not_before:
-            raise jwt.InvalidTokenError("issued before the realm's not-before")
         return claims
 
-    def _policy(self) -> _Policy:
-        """Ask for every token anew: a revocation counts at once. If Keycloak is down, the last."""
+    def _signing_keys(self) -> dict[str, jwt.PyJWK]:
+        """Ask for every token anew: a rotation counts at once. If Keycloak is down, the last."""
         try:
-            keys = self._get("/protocol/openid-connect/certs")["keys"]
-            not_before = self._get("")["tokens-not-before"]
+            answer = self._http.get(f"{self._issuer}/protocol/openid-connect/certs", timeout=5)
+            answer.raise_for_status()
         except requests.RequestException:
-            return self._last_policy
-        signing = {key["kid"]: jwt.PyJWK(key) for key in keys if key["use"] == "sig"}
-        self._last_policy = policy = _Policy(signing, not_before)
-        return policy
-
-    def _get(self, path: str) -> dict[str, Any]:
-        response = self._http.get(self._issuer + path, timeout=5)
-        response.raise_for_status()
-        answer: dict[str, Any] = response.json()
-        return answer
+            return self._last_keys
+        self._last_keys = keys = {key["kid"]: jwt.PyJWK(key) for key in answer.json()["keys"] if key["use"] == "sig"}
+        return keys
 
 
 class _Server(ThreadingHTTPServer):
