@@ -58,12 +58,12 @@ def client(broker: Sandbox, session: GopacsSession) -> ShapeshifterAgrDsoClient:
     )
 
 
-def opened(exchange: Exchange, domain: str = AGR) -> PayloadMessage:
-    """The message that the broker received, whose signature must be that of `domain`."""
+def opened(exchange: Exchange) -> PayloadMessage:
+    """The message that the broker received, whose signature must be the aggregator's."""
     signed = transport.from_xml(exchange.body.decode())
     assert isinstance(signed, SignedMessage)
-    assert signed.sender_domain == domain
-    return transport.unseal_message(signed.body, PUBLIC[domain])
+    assert signed.sender_domain == AGR
+    return transport.unseal_message(signed.body, PUBLIC[AGR])
 
 
 def test_a_signed_message_bears_the_token(broker: Sandbox, client: ShapeshifterAgrDsoClient) -> None:
