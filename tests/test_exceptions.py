@@ -71,6 +71,12 @@ def test_copies_and_pickles_keep_everything(kind: type[Exception], copied: Calla
         assert vars(error).items() >= details.items()
 
 
+def test_an_insecure_url_is_told_as_by_oauthlib() -> None:
+    """Handlers of oauthlib's errors find what they read in an InsecureURLError."""
+    error = InsecureURLError("Use https://.")
+    assert (error.error, error.description, str(error)) == ("insecure_transport", "Use https://.", "Use https://.")
+
+
 @pytest.mark.usefixtures("pauses")
 def test_what_a_server_answered_survives_it(sandbox: Sandbox) -> None:
     """An error that was really raised, with its traceback and all, is copied and pickled whole."""

@@ -263,7 +263,7 @@ class Desk:
     def call(self):
         return self.session.get(url)
 
-    def look_at_the_end(self):
+    def look_at_the_end(self, sys=sys, print=print):  # Globals may be None by then.
         assert sys.is_finalizing()
         try:
             print("a token" if self.session.auth_header else "")
@@ -350,6 +350,22 @@ LOCKS: dict[str, Callable[[Any], Any]] = {
 def pool_of(session: requests.Session) -> Any:
     [pool] = session.get_adapter("https://localhost").poolmanager.pools._container.values()
     return pool
+
+
+class WithoutPools(HTTPAdapter):
+    """Sends by other means than urllib3's."""
+
+    def __init__(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@needs_fork
+def test_an_adapter_without_pools_hinders_no_child(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child is served, and no error is told, if an adapter of the session has nothing of requests' own."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: os._exit(3))
+    with sandbox.session() as session:
+        session.mount("https://elsewhere.example/", WithoutPools())
+        assert exit_status(forked(lambda: session.get(sandbox.api_url).ok)) == 0
 
 
 @needs_fork

@@ -12,17 +12,11 @@ from itertools import product
 from typing import Any
 
 import pytest
-from support import Clock, at_once, in_background
+from support import Clock, at_once, finish_renewals, in_background
 
 import gopacs_session.clock
 from gopacs_session import AuthorizationServerError, InvalidClientError
 from gopacs_session.sandbox import Sandbox
-
-
-def renewals_end() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "gopacs_session renewal":
-            thread.join(10)
 
 
 def test_nothing_is_fetched_before_the_first_request(sandbox: Sandbox) -> None:
@@ -43,7 +37,7 @@ def test_a_fresh_token_serves_every_request(sandbox: Sandbox, clock: Clock) -> N
             session.get(f"{sandbox.api_url}/participants")
         clock.advance(300 - 60 - 1)
         session.get(f"{sandbox.api_url}/participants")
-        renewals_end()
+        finish_renewals()
     assert len(sandbox.token_requests) == 1
     assert {exchange.token_number for exchange in sandbox.api_requests} == {1}
 
@@ -57,7 +51,7 @@ def test_a_stale_token_is_renewed_behind_the_requests(sandbox: Sandbox, clock: C
             answers = at_once(8, lambda: session.get(f"{sandbox.api_url}/stale"))
             sandbox.wait_for_token_requests(2)
             renewals = [thread for thread in threading.enumerate() if thread.name == "gopacs_session renewal"]
-        renewals_end()
+        finish_renewals()
         session.get(f"{sandbox.api_url}/renewed")
     assert [answer.status_code for answer in answers] == [200] * 8
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1] * 9 + [2]
@@ -76,11 +70,11 @@ def test_an_outage_while_the_token_is_stale_harms_nobody(
         for pause in 0, 0, 4.9:
             clock.advance(pause)
             assert session.get(f"{sandbox.api_url}/outage").status_code == 200
-            renewals_end()
+            finish_renewals()
         assert len(sandbox.token_requests) == 1 + 3
         clock.advance(0.1)
         assert session.get(f"{sandbox.api_url}/over").status_code == 200
-        renewals_end()
+        finish_renewals()
         assert session.get(f"{sandbox.api_url}/renewed").status_code == 200
     assert len(sandbox.token_requests) == 1 + 3 + 1
     assert sandbox.api_requests[-1].token_number == 2
@@ -98,7 +92,7 @@ def test_the_pause_after_a_failure_begins_at_its_end(
         sandbox.answer_next_token_requests(3, 503, headers={"Retry-After": "5"})
         for _ in range(2):
             assert session.get(f"{sandbox.api_url}/outage").status_code == 200
-            renewals_end()
+            finish_renewals()
     assert len(sandbox.token_requests) == 1 + 3
 
 
@@ -108,7 +102,7 @@ def test_no_pause_follows_a_success(sandbox: Sandbox, clock: Clock) -> None:
     with sandbox.session() as session:
         for _ in range(4):
             session.get(f"{sandbox.api_url}/stale")
-            renewals_end()
+            finish_renewals()
             clock.advance(2.5)
     assert [exchange.token_number for exchange in sandbox.api_requests] == [1, 1, 2, 3]
     assert len(sandbox.token_requests) == 4
@@ -150,11 +144,11 @@ def test_the_leeway_is_at_most_half_the_life(sandbox: Sandbox, clock: Clock) -> 
         session.get(f"{sandbox.api_url}/warm")
         clock.advance(49)
         session.get(f"{sandbox.api_url}/fresh")
-        renewals_end()
+        finish_renewals()
         assert len(sandbox.token_requests) == 1
         clock.advance(2)
         session.get(f"{sandbox.api_url}/stale")
-        renewals_end()
+        finish_renewals()
         assert len(sandbox.token_requests) == 2
 
 
@@ -166,7 +160,7 @@ def test_another_leeway_is_that_of_the_next_token(sandbox: Sandbox, clock: Clock
         clock.advance(201)
         session.get(sandbox.api_url)
         sandbox.wait_for_token_requests(2)
-    renewals_end()
+    finish_renewals()
 
 
 ABSENT = object()
@@ -348,11 +342,11 @@ def test_renewals_behind_requests_heed_a_long_retry_after(
         sandbox.answer_next_token_requests(1, 429, headers={"Retry-After": "120"})
         for _ in range(10):
             assert session.get(sandbox.api_url).status_code == 200
-            renewals_end()
+            finish_renewals()
             clock.advance(6)
         assert len(sandbox.token_requests) == caplog.text.count("before it expires") + 1 == 2
         session.get(sandbox.api_url)
-        renewals_end()
+        finish_renewals()
     assert len(sandbox.token_requests) == 3
 
 
@@ -445,7 +439,7 @@ def test_a_stored_token_that_is_stale_is_renewed_behind_the_requests(
         clock.advance(240)
         sandbox.answer_next_api_requests(1, 200)
         session.get(sandbox.api_url)
-        renewals_end()
+        finish_renewals()
         session.get(sandbox.api_url)
     assert [exchange.token_number for exchange in sandbox.api_requests] == [None, 1]
 
@@ -536,7 +530,7 @@ def test_a_month_costs_a_token_request_each_life(sandbox: Sandbox, clock: Clock)
     with sandbox.session(leeway=60) as session:
         for _ in range(12 * 15):
             assert session.get(f"{sandbox.api_url}/participants").status_code == 200
-            renewals_end()
+            finish_renewals()
             clock.advance(20)
     lifetimes = 12 * 15 * 20 / (300 - 60)
     assert len(sandbox.token_requests) == pytest.approx(lifetimes, abs=1)

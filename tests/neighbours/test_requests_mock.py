@@ -1,13 +1,14 @@
-"""requests-mock in users' own tests; tests/test_mocking_libraries.py has it for all sessions, and the 401 replay."""
+"""requests-mock in users' own tests."""
 
 from __future__ import annotations
 
 import unittest
 
 import pytest
+import requests
 import requests_mock
 
-from gopacs_session import PRODUCTION, GopacsSession, TokenRequestError
+from gopacs_session import PRODUCTION, GopacsAuth, GopacsSession, TokenRequestError
 from gopacs_session.sandbox import Sandbox
 
 API = "https://api.gopacs-services.eu/uftp-participants/v3/participants/DSO"
@@ -36,6 +37,16 @@ class TestDecoratedClass(unittest.TestCase):
         assert len(mock.request_history) == 2
 
     test_second = test_first
+
+
+def test_an_auth_object(requests_mock: requests_mock.Mocker) -> None:
+    """An auth object is served tokens and answers as a session is, the replay of a 401 included."""
+    requests_mock.post(PRODUCTION.token_url, [{"json": {"access_token": token}} for token in ("first", "second")])
+    requests_mock.get(API, [{"status_code": 401}, {"json": {"participants": 3}}])
+    answer = requests.get(API, auth=GopacsAuth("trader", "s3cret"), timeout=60)
+    assert answer.json() == {"participants": 3}
+    borne = [request.headers.get("Authorization") for request in requests_mock.request_history]
+    assert borne == [None, "Bearer first", None, "Bearer second"]
 
 
 def test_the_pytest_fixture(requests_mock: requests_mock.Mocker) -> None:

@@ -1,4 +1,4 @@
-"""responses in users' own tests; tests/test_mocking_libraries.py has the decorator and the 401 replay."""
+"""responses in users' own tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import requests
 import responses
 from responses import matchers
 
-from gopacs_session import PRODUCTION, AuthorizationServerError, GopacsSession
+from gopacs_session import PRODUCTION, AuthorizationServerError, GopacsAuth, GopacsSession
 from gopacs_session.sandbox import Sandbox
 
 API = "https://api.gopacs-services.eu/uftp-participants/v3/participants/DSO"
@@ -21,6 +21,19 @@ def mock() -> Iterator[responses.RequestsMock]:
     """Fails a test that leaves a registered answer unused."""
     with responses.RequestsMock(assert_all_requests_are_fired=True) as mock:
         yield mock
+
+
+@responses.activate
+def test_an_auth_object_under_the_decorator() -> None:
+    """An auth object is served tokens and answers as a session is, the replay of a 401 included."""
+    for token in "first", "second":
+        responses.post(PRODUCTION.token_url, json={"access_token": token})
+    responses.get(API, status=401)
+    responses.get(API, json={"participants": 3})
+    answer = requests.get(API, auth=GopacsAuth("trader", "s3cret"), timeout=60)
+    assert answer.json() == {"participants": 3}
+    borne = [call.request.headers.get("Authorization") for call in responses.calls]
+    assert borne == [None, "Bearer first", None, "Bearer second"]
 
 
 def test_matchers_see_form_and_token(mock: responses.RequestsMock) -> None:

@@ -1,10 +1,11 @@
-"""urllib3's Retry on an adapter that the user mounted: its retries and the session's replay of a 401 together."""
+"""urllib3's Retry on the session's own adapter or a mounted one: its retries, and the session's, together."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import socket
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,23 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 from servers import TOKEN, Authority, http, raw, reset
+from support import unassigned_port
 from urllib3.util import Retry
 
 from gopacs_session import AuthorizationServerError, GopacsSession
 from gopacs_session.sandbox import Sandbox
 
-Mount = Callable[[GopacsSession, Retry], GopacsSession]
+
+def retrying(session: GopacsSession, retry: Retry) -> GopacsSession:
+    """The session with a Retry on the adapter that it comes with."""
+    adapter: Any = session.get_adapter("https://")
+    adapter.max_retries = retry
+    return session
 
 
-@pytest.fixture
-def mount(sandbox: Sandbox) -> Mount:
-    """Mounts an adapter as users do, and trusts the sandbox in the session's own settings."""
-
-    def mount(session: GopacsSession, retry: Retry) -> GopacsSession:
-        session.mount(f"{sandbox.api_url}/", HTTPAdapter(max_retries=retry))
-        session.verify = sandbox.ca_file
-        return session
-
-    return mount
-
-
-def test_retries_and_replay_together(sandbox: Sandbox, mount: Mount) -> None:
+def test_retries_and_replay_together(sandbox: Sandbox) -> None:
     """503, 401, 503, 200: the adapter retries each 503, the session replays the 401, and the caller sees the 200."""
-    with mount(sandbox.session(), Retry(1, backoff_factor=0, status_forcelist=[503])) as session:
+    with retrying(sandbox.session(), Retry(1, backoff_factor=0, status_forcelist=[503])) as session:
         for status in (503, 401, 503):
             sandbox.answer_next_api_requests(1, status)
         assert session.get(f"{sandbox.api_url}/participants").status_code == 200
@@ -42,9 +37,9 @@ def test_retries_and_replay_together(sandbox: Sandbox, mount: Mount) -> None:
     assert seen == [(503, 1), (401, 1), (503, 2), (200, 2)]
 
 
-def test_a_post_is_executed_once(sandbox: Sandbox, mount: Mount) -> None:
+def test_a_post_is_executed_once(sandbox: Sandbox) -> None:
     """A POST with a revoked token is sent twice: the API refused the first, and 503 to the second ends it."""
-    with mount(sandbox.session(), Retry(3, backoff_factor=0, status_forcelist=[503])) as session:
+    with retrying(sandbox.session(), Retry(3, backoff_factor=0, status_forcelist=[503])) as session:
         sandbox.answer_next_api_requests(1, 401)
         sandbox.answer_next_api_requests(1, 503)
         assert session.post(f"{sandbox.api_url}/message", data="<order/>").status_code == 503
@@ -80,10 +75,10 @@ EVERY_METHOD = {"allowed_methods": None}
     [({}, 3, 503), (EVERY_METHOD, 3 * 3, None), ({**EVERY_METHOD, "raise_on_status": False}, 3 * 3, 503)],
 )
 def test_the_token_request_is_the_sessions_own_to_retry(
-    sandbox: Sandbox, mount: Mount, options: dict[str, Any], tries: int, status: int | None
+    sandbox: Sandbox, options: dict[str, Any], tries: int, status: int | None
 ) -> None:
     """Retry leaves POSTs to the session; with allowed_methods=None the tries multiply, and the error stays typed."""
-    with mount(sandbox.session(), Retry(2, status_forcelist=[503], **options)) as session:
+    with retrying(sandbox.session(), Retry(2, status_forcelist=[503], **options)) as session:
         sandbox.answer_next_token_requests(math.inf, 503)
         with pytest.raises(AuthorizationServerError) as caught:
             session.get(f"{sandbox.api_url}/participants")
@@ -91,9 +86,24 @@ def test_the_token_request_is_the_sessions_own_to_retry(
     assert len(sandbox.token_requests) == tries
 
 
-def test_401_among_the_statuses_to_retry_defeats_the_replay(sandbox: Sandbox, mount: Mount) -> None:
+@pytest.mark.usefixtures("pauses")
+def test_a_connection_that_nobody_accepts(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry connects once more for each of the session's three tries, and the error stays typed."""
+    looked_up: list[object] = []
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args: looked_up.append(args[0]) or look_up(*args))
+    environment = replace(sandbox.environment, token_url=f"https://localhost:{unassigned_port()}/token")
+    with (
+        retrying(sandbox.session(environment=environment), Retry(2, backoff_factor=0)) as session,
+        pytest.raises(AuthorizationServerError, match="refused"),
+    ):
+        session.get(f"{sandbox.api_url}/participants")
+    assert looked_up == ["localhost"] * 9
+
+
+def test_401_among_the_statuses_to_retry_defeats_the_replay(sandbox: Sandbox) -> None:
     """With 401 in status_forcelist the adapter repeats the dead token, and the session never sees the 401."""
-    with mount(sandbox.session(), Retry(2, backoff_factor=0, status_forcelist=[401])) as session:
+    with retrying(sandbox.session(), Retry(2, backoff_factor=0, status_forcelist=[401])) as session:
         session.get(f"{sandbox.api_url}/warm")
         sandbox.revoke_tokens()
         with pytest.raises(requests.exceptions.RetryError):
