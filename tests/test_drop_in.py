@@ -137,17 +137,19 @@ def test_streaming_both_ways(sandbox: Sandbox) -> None:
     assert sandbox.api_requests[0].body == b"a" * 10_000
 
 
-def test_files_and_params_and_session_defaults(sandbox: Sandbox) -> None:
-    """files, the session's params, headers and cookies reach the API."""
+def test_files_and_json_and_session_defaults(sandbox: Sandbox) -> None:
+    """files and json, the session's params, headers and cookies reach the API."""
     with sandbox.session() as session:
         session.params = {"lang": "nl"}
         session.headers["X-Agent"] = "desk"
         session.cookies.set("lb", "a")
-        session.post(sandbox.api_url, files={"f": ("name.txt", io.BytesIO(b"content"))}).raise_for_status()
-    exchange = sandbox.api_requests[0]
-    assert exchange.query == "lang=nl"
-    assert (exchange.headers["X-Agent"], exchange.headers["Cookie"]) == ("desk", "lb=a")
-    assert b"content" in exchange.body
+        session.post(sandbox.api_url, files={"f": ("name.txt", io.BytesIO(b"content"))})
+        session.post(sandbox.api_url, json={"a": 1})
+    for exchange in sandbox.api_requests:
+        assert exchange.query == "lang=nl"
+        assert (exchange.headers["X-Agent"], exchange.headers["Cookie"]) == ("desk", "lb=a")
+    assert b"content" in sandbox.api_requests[0].body
+    assert sandbox.api_requests[1].body == b'{"a": 1}'
 
 
 def test_cookies_of_the_api_are_kept_and_those_of_the_token_endpoint_are_not(sandbox: Sandbox) -> None:
