@@ -218,10 +218,12 @@ def test_a_warm_copy_keeps_the_token(
 
 
 @needs_fork
+@pytest.mark.parametrize("unpickled", [False, True])
 def test_a_forked_child_has_the_token_and_its_own_connections(
-    sandbox: Sandbox, auth: GopacsAuth, pauses: list[float]
+    sandbox: Sandbox, auth: GopacsAuth, pauses: list[float], unpickled: bool
 ) -> None:
     """Parent and child both go on after a fork, with the token at hand and the one after it, each at its first try."""
+    auth = pickle.loads(pickle.dumps(auth)) if unpickled else auth
 
     def call() -> bool:
         return requests.get(sandbox.api_url, auth=auth, verify=sandbox.ca_file, timeout=10).ok
