@@ -11,7 +11,7 @@ from gopacs_session import GopacsSession, InvalidClientError
 
 from .admin import plain_session
 from .load import Load
-from .protected_api import ProtectedApi
+from .protected_api import ProtectedApi, Received
 from .server import Keycloak
 
 Connect = Callable[..., GopacsSession]
@@ -53,6 +53,17 @@ def test_revoked_token_is_replaced(altered_keycloak: Keycloak, connect: Connect,
     assert session.get(altered_keycloak.userinfo_url).status_code == 200
     assert session.get(altered_keycloak.userinfo_url).status_code == 200
     assert altered_keycloak.admin.events(f"gopacs-{client}") == {"CLIENT_LOGIN": 1}
+
+
+def test_a_message_with_a_revoked_token_is_taken_once(
+    altered_keycloak: Keycloak, api: ProtectedApi, connect: Connect
+) -> None:
+    """The API refuses a POST whose token is signed with a retired key, gets it once more, and no third time."""
+    session = connect()
+    session.fetch_token()
+    altered_keycloak.admin.rotate_keys()
+    assert session.post(f"{api.url}/messages", data=b"sold").status_code == 200
+    assert api.received == [Received("POST", "/messages", True, status) for status in (401, 200)]
 
 
 def test_regenerated_secret(altered_keycloak: Keycloak, api: ProtectedApi, connect: Connect) -> None:
