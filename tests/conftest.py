@@ -10,7 +10,7 @@ from servers import Authority
 from support import Clock
 
 import gopacs_session.clock
-from gopacs_session import environment_variables
+from gopacs_session import GopacsSession, environment_variables
 from gopacs_session.sandbox import Sandbox
 
 pytest.register_assert_rewrite("contract")
@@ -41,6 +41,21 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def session(sandbox: Sandbox) -> Iterator[GopacsSession]:
+    with sandbox.session() as session:
+        yield session
+
+
+@pytest.fixture
+def revoked(sandbox: Sandbox, session: GopacsSession) -> GopacsSession:
+    """A session whose token has been revoked unbeknown to it."""
+    session.get(f"{sandbox.api_url}/warm")
+    sandbox.revoke_tokens()
+    sandbox.api_requests.clear()
+    return session
 
 
 @pytest.fixture

@@ -52,12 +52,6 @@ GOOD = {"access_token": "abc", "expires_in": 300, "token_type": "Bearer"}
 
 
 @pytest.fixture
-def session(sandbox: Sandbox) -> Iterator[GopacsSession]:
-    with sandbox.session() as session:
-        yield session
-
-
-@pytest.fixture
 def proxy() -> Iterator[Proxy]:
     with proxying() as proxy:
         yield proxy

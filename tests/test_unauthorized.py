@@ -27,16 +27,6 @@ from gopacs_session import AuthorizationServerError, GopacsAuth, GopacsSession, 
 from gopacs_session.sandbox import Sandbox
 
 
-@pytest.fixture
-def revoked(sandbox: Sandbox) -> Iterator[GopacsSession]:
-    """A session whose token has been revoked unbeknown to it."""
-    with sandbox.session() as session:
-        session.get(f"{sandbox.api_url}/warm")
-        sandbox.revoke_tokens()
-        sandbox.api_requests.clear()
-        yield session
-
-
 def test_a_revoked_token_is_replaced_and_the_request_replayed(sandbox: Sandbox, revoked: GopacsSession) -> None:
     """A request whose token was revoked early is sent again with a new one; the caller sees the final answer."""
     answer = revoked.get(f"{sandbox.api_url}/participants")

@@ -52,7 +52,7 @@ def in_background(call: Callable[[], Any]) -> Future[Any]:
     def run() -> None:
         try:
             outcome.set_result(call())
-        except Exception as error:  # noqa: BLE001 - the test looks at it
+        except BaseException as error:  # noqa: BLE001 - the test looks at it, and would wait for ever for no outcome
             outcome.set_exception(error)
 
     Thread(target=run, daemon=True).start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,17 +32,10 @@ PRIVATE, PUBLIC = ({domain: keys(domain)[which] for domain in (AGR, DSO)} for wh
 
 
 @pytest.fixture
-def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A sandbox that shapeshifter trusts: it sends with requests.post, which knows no CA but the user's."""
-    with Sandbox() as broker:
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", broker.ca_file)
-        yield broker
-
-
-@pytest.fixture
-def session(broker: Sandbox) -> Iterator[GopacsSession]:
-    with broker.session() as session:
-        yield session
+def broker(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The sandbox, which shapeshifter trusts: it sends with requests.post, which knows no CA but the user's."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", sandbox.ca_file)
+    return sandbox
 
 
 @pytest.fixture
