@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 import weakref
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 import requests
@@ -43,14 +43,18 @@ def _empty(manager: PoolManager, size: int) -> None:
     for pool in getattr(manager.pools, "_container", {}).values():
         connections = getattr(pool, "pool", None)
         if isinstance(connections, queue.Queue):  # pragma: no branch - a closed pool has none
+            for connection in connections.queue:
+                with suppress(AttributeError, OSError):  # Most are None.
+                    connection.sock.close()  # or Python would warn; the server hears nothing, and the parent's is open
             # urllib3 empties it when the pool is freed, or at exit, and takes its lock for that.
             connections.__init__(connections.maxsize)  # type: ignore[misc]
     manager.pools = type(manager.pools)(size)
 
 
 def _after_fork() -> None:
-    for thing in list(_watched.values()):
-        thing.after_fork()
+    with ExitStack() as all_of_them:  # An error of one keeps no other from its fresh start.
+        for thing in list(_watched.values()):
+            all_of_them.callback(thing.after_fork)
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork
