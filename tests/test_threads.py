@@ -147,6 +147,7 @@ def test_a_renewal_that_hangs_does_not_hang_the_others(sandbox: Sandbox, monkeyp
         assert {type(error) for error in errors} == {AuthorizationServerError}
         assert all("did not finish within 0.55 s" in str(error) for error in errors)
         session.mount(sandbox.environment.token_url, adapter)
+        session.token_timeout = 10
         assert session.get(sandbox.api_url).status_code == 200
         hanging.release.set()
         assert renewing.result(10).status_code == 200

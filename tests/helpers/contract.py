@@ -105,7 +105,7 @@ class TokenEndpointContract:
         assert said["azp"] == client_id
         assert said["preferred_username"] == f"service-account-{client_id}"
         assert said["exp"] - said["iat"] == 3
-        assert abs(said["iat"] - time.time()) < 5
+        assert abs(said["iat"] - time.time()) < 60
         assert isinstance(said["realm_access"]["roles"], list)
         assert tokens[0] != tokens[1]
 
@@ -337,5 +337,5 @@ class ProtectedResourceContract:
         assert (response.status_code, response.content) == (401, b"")
         assert response.headers["WWW-Authenticate"] == INVALID_TOKEN
         answer = authorization_server.ask(scope="openid").json()
-        assert abs(answer["not-before-policy"] - time.time()) < 10
+        assert abs(answer["not-before-policy"] - time.time()) < 60
         assert authorization_server.call(answer["access_token"]).status_code == 200
