@@ -7,7 +7,7 @@ import queue
 import threading
 import weakref
 from contextlib import ExitStack, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -43,18 +43,23 @@ def _empty(manager: PoolManager, size: int) -> None:
     for pool in getattr(manager.pools, "_container", {}).values():
         connections = getattr(pool, "pool", None)
         if isinstance(connections, queue.Queue):  # pragma: no branch - a closed pool has none
-            for connection in connections.queue:
-                with suppress(AttributeError, OSError):  # Most are None.
-                    connection.sock.close()  # or Python would warn; the server hears nothing, and the parent's is open
-            # urllib3 empties it when the pool is freed, or at exit, and takes its lock for that.
-            connections.__init__(connections.maxsize)  # type: ignore[misc]
+            _drop(connections)
     manager.pools = type(manager.pools)(size)
 
 
+def _drop(connections: queue.Queue[Any]) -> None:
+    """Close what a pool keeps in this process only: the server hears nothing of it, and the parent goes on."""
+    for connection in connections.queue:
+        with suppress(AttributeError, OSError):  # Most are None.
+            connection.sock.close()  # Python would warn of one that is left open.
+    # urllib3 empties the queue when its pool is freed, or at exit, and takes its lock for that.
+    connections.__init__(connections.maxsize)  # type: ignore[misc]
+
+
 def _after_fork() -> None:
-    with ExitStack() as all_of_them:  # An error of one keeps no other from its fresh start.
+    with ExitStack() as fresh_starts:  # An error of one, as of a user's adapter, keeps no other from its own.
         for thing in list(_watched.values()):
-            all_of_them.callback(thing.after_fork)
+            fresh_starts.callback(thing.after_fork)
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork

@@ -385,15 +385,24 @@ class Broken(HTTPAdapter):
 
 
 @needs_fork
-@pytest.mark.parametrize("lock", LOCKS)
-def test_a_child_forked_while_another_thread_has_a_lock_works(
-    sandbox: Sandbox, lock: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("adapter", [HTTPAdapter, Broken])
+def test_a_child_leaves_its_parents_connection_alone(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, adapter: type[HTTPAdapter]
 ) -> None:
-    """Whatever a thread of the parent was doing, its child sends requests, renews, and can let its connections go.
-
-    The parent keeps its own. An adapter of another session that fails in the child keeps it from nothing.
-    """
+    """A child neither uses nor ends its parent's connection, whatever an adapter of another session does there."""
     caplog.set_level("DEBUG", "urllib3")
+    with sandbox.session() as other, sandbox.session() as session:
+        other.mount("https://elsewhere.example/", adapter())
+        session.get(sandbox.api_url)
+        assert exit_status(forked(lambda: session.get(sandbox.api_url).ok)) == 0
+        assert session.get(sandbox.api_url).ok
+    assert "dropped connection" not in caplog.text
+
+
+@needs_fork
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_child_forked_while_another_thread_has_a_lock_works(sandbox: Sandbox, lock: str) -> None:
+    """Whatever a thread of the parent was doing, its child sends requests, renews, and can let its connections go."""
 
     def works() -> bool:
         status = session.get(sandbox.api_url).status_code
@@ -403,8 +412,7 @@ def test_a_child_forked_while_another_thread_has_a_lock_works(
                 finalizer()
         return (status, session.get(sandbox.api_url).status_code) == (200, 200)
 
-    with sandbox.session() as broken, sandbox.session() as session:
-        broken.mount("https://elsewhere.example/", Broken())
+    with sandbox.session() as session:
         session.get(sandbox.api_url)
         held, let_go = threading.Event(), threading.Event()
 
@@ -418,8 +426,6 @@ def test_a_child_forked_while_another_thread_has_a_lock_works(
         assert exit_status(forked(works)) == 0
         let_go.set()
         holding.result(10)
-        session.get(sandbox.api_url)
-    assert "dropped connection" not in caplog.text
 
 
 @needs_fork

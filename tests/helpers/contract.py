@@ -97,6 +97,7 @@ class TokenEndpointContract:
 
     def test_token_is_a_jwt(self, authorization_server: AuthorizationServer) -> None:
         """A token says who issued it, to whom, when, for how long, and with which roles; no two are alike."""
+        before = int(time.time())
         tokens = [authorization_server.ask("short-lived").json()["access_token"] for _ in range(2)]
         header, said = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in tokens[0].split(".")[:2])
         assert (header["alg"], header["typ"]) == ("RS256", "JWT")
@@ -105,7 +106,7 @@ class TokenEndpointContract:
         assert said["azp"] == client_id
         assert said["preferred_username"] == f"service-account-{client_id}"
         assert said["exp"] - said["iat"] == 3
-        assert abs(said["iat"] - time.time()) < 60
+        assert before <= said["iat"] <= time.time()
         assert isinstance(said["realm_access"]["roles"], list)
         assert tokens[0] != tokens[1]
 
@@ -331,11 +332,11 @@ class ProtectedResourceContract:
 
     def test_revoked_token(self, authorization_server: AuthorizationServer) -> None:
         """A revocation makes a token invalid at once, not the next one, whose answer tells of it."""
-        token = authorization_server.ask(scope="openid").json()["access_token"]
+        token, before = authorization_server.ask(scope="openid").json()["access_token"], int(time.time())
         authorization_server.revoke_tokens()
         response = authorization_server.call(token)
         assert (response.status_code, response.content) == (401, b"")
         assert response.headers["WWW-Authenticate"] == INVALID_TOKEN
         answer = authorization_server.ask(scope="openid").json()
-        assert abs(answer["not-before-policy"] - time.time()) < 60
+        assert before <= answer["not-before-policy"] <= time.time()
         assert authorization_server.call(answer["access_token"]).status_code == 200
