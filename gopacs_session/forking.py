@@ -48,7 +48,7 @@ def _empty(manager: PoolManager, size: int) -> None:
 
 
 def _drop(connections: queue.Queue[Any]) -> None:
-    """Close what a pool keeps in this process only: the server hears nothing of it, and the parent goes on."""
+    """Close, in this process alone, what a pool keeps: the server hears nothing of it, and the parent goes on."""
     for connection in connections.queue:
         with suppress(AttributeError, OSError):  # Most are None.
             connection.sock.close()  # Python would warn of one that is left open.
