@@ -59,11 +59,8 @@ ELSEWHERE = {
     "requests.Session.request": f"{REQUESTS}requests.Session.request",
     "requests.exceptions.RequestException": f"{REQUESTS}requests.RequestException",
     "requests.models.PreparedRequest": f"{REQUESTS}requests.PreparedRequest",
-    "requests.models.Request": f"{REQUESTS}requests.Request",
-    "requests.models.Response": f"{REQUESTS}requests.Response",
     "requests.sessions.Session": f"{REQUESTS}requests.Session",
     "os.PathLike": f"{PYTHON}os.html#os.PathLike",
-    "oauthlib.oauth2.InsecureTransportError": f"{OAUTHLIB}oauth2.html",
     "oauthlib.oauth2.rfc6749.errors.InsecureTransportError": f"{OAUTHLIB}oauth2.html",
 }
 

@@ -1,4 +1,4 @@
-"""What can go wrong, and how a program tells it apart.
+"""What can go wrong. No message holds a secret or a token.
 
 ::
 
@@ -9,13 +9,11 @@
     └─ TokenRequestError (requests.exceptions.RequestException)
         ├─ InvalidClientError
         └─ AuthorizationServerError
-
-A message says what failed, in which environment, and what to do. It never holds a secret, a token, or the body of an
-answer; nor does any attribute or cause of the exception.
 """
 
-from __future__ import annotations
-
+import re
+import ssl
+from collections.abc import Iterator
 from typing import Any
 
 import requests.exceptions
@@ -35,42 +33,20 @@ class WrongEnvironmentError(ConfigurationError):
 
 
 class InsecureURLError(ConfigurationError, InsecureTransportError):
-    """An ``http://`` URL of a GOPACS host; nothing was sent to it.
-
-    It is an :class:`oauthlib.oauth2.InsecureTransportError`, which requests-oauthlib raises for every ``http://`` URL.
-    """
-
-    def __init__(self, message: str) -> None:
-        InsecureTransportError.__init__(self, message)
-        self.args = (message,)
+    """An ``http://`` URL of a GOPACS host, as requests-oauthlib raises it for any; nothing was sent to it."""
 
 
 class TokenRequestError(GopacsSessionError, requests.exceptions.RequestException):
-    """No access token could be obtained.
+    """No access token could be obtained. Handlers written for requests catch it, too."""
 
-    It is a :class:`requests.exceptions.RequestException`, so that handlers written for requests keep working.
+    status_code: int | None = None  #: HTTP status of the token endpoint's last answer; None if there was none
+    error: str | None = None  #: the error code of RFC 6749 section 5.2, such as ``"invalid_scope"``
+    description: str | None = None  #: ``error_description`` of the same section, for a human
+    retry_after: float | None = None  #: seconds that the server asked to wait (RFC 9110 section 10.2.3)
 
-    Attributes:
-        status_code (int | None): HTTP status of the token endpoint's last answer; None if there was none.
-        error (str | None): the error code of RFC 6749 section 5.2, such as ``"invalid_scope"``.
-        description (str | None): ``error_description`` of the same section, for a human.
-        retry_after (float | None): seconds that the server asked to wait (RFC 9110 section 10.2.3).
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status_code: int | None = None,
-        error: str | None = None,
-        description: str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
+    def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
-        self.status_code = status_code
-        self.error = error
-        self.description = description
-        self.retry_after = retry_after
+        vars(self).update(facts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # OSError.__reduce__ would call the class with args alone; the rest comes back as state.
@@ -83,3 +59,24 @@ class InvalidClientError(TokenRequestError):
 
 class AuthorizationServerError(TokenRequestError):
     """The authorization server was unreachable, timed out, or answered 408, 425, 429 or 5xx to the last try."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception, what it wraps, what that wraps, and so on: requests wraps urllib3, which wraps the system."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        # Not __context__: that is whatever the caller was handling when it sent the request.
+        inner = (getattr(cause, "reason", None), *cause.args, cause.__cause__)
+        cause = next((part for part in inner if isinstance(part, BaseException)), None)
+
+
+def why(error: BaseException) -> str:
+    """What is safe to quote of a connection error: other words may be those of an answer, with a token in it."""
+    *_, cause = causes(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return str(cause.verify_message)
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    refusal = re.match(r"Tunnel connection failed: (\d{3})\b", str(cause))
+    return f"the proxy answered {refusal[1]}" if refusal else type(cause).__name__

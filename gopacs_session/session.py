@@ -1,35 +1,29 @@
 """A requests session whose requests to GOPACS bear an access token."""
 
-from __future__ import annotations
-
 import copy
-import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import requests
+from oauthlib.oauth2 import BackendApplicationClient
+from requests import PreparedRequest, Request, Response
+from requests_oauthlib import OAuth2Session
 
-from . import environment_variables, proxy_variables
-from .adapters import SharedContextAdapter
-from .auth import GopacsAuth
-from .bearer import BearerHeaders, Mending, hide_token
-from .client_credentials_session import ClientCredentialsSession, no_auth
+from .adapters import POOL_SIZE, SharedContextAdapter
+from .auth import BearerHeaders, ClientCredentials, GopacsAuth, has_token
 from .environments import PRODUCTION, Environment
 from .grant import ClientSecret, Scope
-from .oauth2_session import OAuth2Session
-from .renewal import Updater
 from .timeouts import RequestTimeout, Timeout, check_timeout
-from .tracebacks import leaving_no_locals
-
-if TYPE_CHECKING:
-    from http.cookiejar import CookieJar
-
-    from requests import _types as of_requests
-    from requests.cookies import RequestsCookieJar
-    from typing_extensions import Self
+from .tokens import Updater
 
 
-class GopacsSession(ClientCredentialsSession):
+def withheld(request: PreparedRequest) -> PreparedRequest:
+    """The auth of a request from which the token is withheld."""
+    return request
+
+
+class GopacsSession(ClientCredentials, OAuth2Session):  # type: ignore[misc]  # It gives less than its parent.
     """A :class:`requests.Session` for GOPACS.
 
     Requests over https to the environment's hosts bear an access token, which is obtained with the client credentials
@@ -46,11 +40,12 @@ class GopacsSession(ClientCredentialsSession):
         timeout: the same for requests that name none; None waits for ever, as requests does.
         token_updater: called with each new token, a dict, by the thread that renewed it.
 
-    Raises:
-        ConfigurationError: an argument is empty, unknown or malformed.
+    An argument that is empty, unknown or malformed is a :class:`ConfigurationError`.
     """
 
-    @leaving_no_locals
+    # What goes into pickles and copies, as in requests; the secret and the token, too.
+    __attrs__ = [*requests.Session.__attrs__, "_token_auth", "_grant", "_tokens", "_timeout"]
+
     def __init__(
         self,
         client_id: str,
@@ -64,82 +59,36 @@ class GopacsSession(ClientCredentialsSession):
         token_updater: Updater | None = None,
     ) -> None:
         """The arguments are those of the class."""  # Without a docstring help() would show the parent's.
-        auth = GopacsAuth(
+        # Past the parent's, which assigns what other grants need, and an auth that would switch netrc off everywhere.
+        super(OAuth2Session, self).__init__()
+        self.mount("https://", SharedContextAdapter(pool_maxsize=POOL_SIZE))
+        self._token_auth = GopacsAuth(
             client_id, client_secret, environment,
-            scope=scope, leeway=leeway, token_timeout=token_timeout, token_updater=token_updater,
+            scope=scope, leeway=leeway, token_timeout=token_timeout, token_updater=token_updater, session=self,
         )  # fmt: skip
-        super().__init__(auth)
+        self._grant, self._tokens = self._token_auth._grant, self._token_auth._tokens
         self.timeout = timeout
-        self.mount("https://", SharedContextAdapter())
 
-    @classmethod
-    @leaving_no_locals
-    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
-        """A session with the settings in environment variables.
-
-        ``GOPACS_CLIENT_ID``; ``GOPACS_CLIENT_SECRET``, or ``GOPACS_CLIENT_SECRET_FILE``, a file that is read for each
-        token request; ``GOPACS_ENVIRONMENT`` (default: production), or ``GOPACS_TOKEN_URL`` with
-        ``GOPACS_API_DOMAINS``, separated by commas; ``GOPACS_CA_BUNDLE``, the CA certificates to trust for its hosts.
-
-        Args:
-            environ: what to read instead of :data:`os.environ`.
-            options: arguments of the class; those given here are not looked for in the variables.
-
-        Raises:
-            ConfigurationError: it names every variable that is missing, contradictory, malformed or unreadable.
-        """
-        return cls(**{**environment_variables.read(environ, options).arguments, **options})
-
-    # -- sending a request ------------------------------------------------------------------------------------------
-
-    def request(  # The order of requests.Session, which the parent changes.
-        self,
-        method: str,
-        url: of_requests.UriType,
-        params: of_requests.ParamsType = None,
-        data: of_requests.DataType = None,
-        headers: of_requests.HeadersType = None,
-        cookies: RequestsCookieJar | CookieJar | dict[str, str] | None = None,
-        files: of_requests.FilesType = None,
-        auth: of_requests.AuthType = None,
-        timeout: of_requests.TimeoutType = None,
-        allow_redirects: bool = True,
-        proxies: dict[str, str] | None = None,
-        hooks: of_requests.HooksInputType | None = None,
-        stream: bool | None = None,
-        verify: of_requests.VerifyType | None = None,
-        cert: of_requests.CertType = None,
-        json: of_requests.JsonType = None,
-        withhold_token: bool = False,
-    ) -> requests.Response:
-        """As :meth:`requests.Session.request`, with the token where it belongs.
+    def request(  # type: ignore[override]  # The order is that of requests, which the parent changes.
+        self, method: str, url: Any, *args: Any, withhold_token: bool = False, **kwargs: Any
+    ) -> Response:
+        """As :meth:`requests.Session.request`, with the token where it belongs: see :meth:`GopacsAuth.__call__`.
 
         Args:
             withhold_token: send what a plain session would send, without the token.
-
-        Raises:
-            WrongEnvironmentError: the URL belongs to another environment.
-            InsecureURLError: an ``http://`` URL of a host of this environment.
-            TokenRequestError: a token is needed, and none could be obtained.
         """
-        if withhold_token and not (auth or self.auth):
-            auth = no_auth
+        if len(args) < 6:  # The sixth of them would be an auth.
+            kwargs["auth"] = kwargs.get("auth") or self.auth or (withheld if withhold_token else self._token_auth)
         # Not the parent's request: it sends without a token when it has none, and logs the one it has.
-        return super(OAuth2Session, self).request(
-            method, url, params=params, data=data, headers=headers, cookies=cookies, files=files, auth=auth,
-            timeout=timeout, allow_redirects=allow_redirects, proxies=proxies, hooks=hooks, stream=stream,
-            verify=verify, cert=cert, json=json,
-        )  # fmt: skip
+        return super(OAuth2Session, self).request(method, url, *args, **kwargs)
 
-    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+    def prepare_request(self, request: Request) -> PreparedRequest:
         """As in requests; a request without an auth of its own bears the token."""
-        if request.auth or self.auth:
-            ours = request.auth is no_auth
-        else:
-            ours, request = True, copy.copy(request)  # The caller may prepare it again, for another session.
+        if not (request.auth or self.auth):
+            request = copy.copy(request)  # The caller may prepare it again, for another session.
             request.auth = self._token_auth
         prepared = super().prepare_request(request)
-        if ours and not isinstance(prepared.headers, BearerHeaders):
+        if request.auth in (self._token_auth, withheld) and not isinstance(prepared.headers, BearerHeaders):
             # What requests does where no auth is given: netrc's credentials, by the caller's URL, or those in the URL.
             netrc_auth = requests.sessions.get_netrc_auth  # type: ignore[attr-defined]  # Looked up now: people patch it.
             prepared.prepare_auth(netrc_auth(request.url or "") if self.trust_env else None)
@@ -147,38 +96,27 @@ class GopacsSession(ClientCredentialsSession):
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> dict[str, Any]:
         """As in requests; the environment's `ca_bundle` goes before those of the process's environment."""
-        environment = self._environment
+        environment = self._grant.environment
         if environment.ca_bundle and verify in (None, True) and self.verify is True and environment.covers(url):
             verify = environment.ca_bundle
-        lookups = requests.utils.getproxies, requests.sessions.get_environ_proxies  # type: ignore[attr-defined]
-        surroundings = [*getattr(os.environ, "_data", ())], *lookups
-        if surroundings == proxy_variables.proxyless or proxy_variables.are_proxyless(surroundings):
-            url = ""  # Saves time: for a URL without a host requests skips its search, which would find no proxy.
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+    def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
         """As in requests, with the session's timeout and the environment's `ca_bundle` where none is named."""
-        environment = self._environment
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self._timeout
-        if environment.ca_bundle and kwargs.get("verify", self.verify) is True and environment.covers(str(request.url)):
-            kwargs["verify"] = environment.ca_bundle
-        hooks = request.hooks.get("response") or ()
-        bore = any(isinstance(hook, Mending) and hook.auth is self._token_auth for hook in hooks)
-        if bore and "Authorization" not in request.headers:
-            # It lost the token on a redirect. Only here, since requests prepares redirects that nobody follows, too.
-            self._token_auth.refuse_other_environments(str(request.url))
-            if environment.ca_bundle and kwargs.get("verify") == environment.ca_bundle:  # requests hands it on
-                kwargs["verify"] = self.merge_environment_settings(request.url, {}, None, None, None)["verify"]
-        response = super().send(request, **kwargs)
-        for earlier in response.history:
-            hide_token(earlier)
-        return response
+        ca_bundle = self._grant.environment.ca_bundle
+        if ca_bundle and kwargs.get("verify", self.verify) is True and isinstance(request.headers, BearerHeaders):
+            kwargs["verify"] = ca_bundle
+        return super().send(request, **kwargs)
 
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """As in requests for a plain request; one that bore the token keeps it within the environment's hosts."""
-        if not self._token_auth.follow_redirect(prepared_request):
-            super().rebuild_auth(prepared_request, response)
+    def rebuild_auth(self, prepared_request: PreparedRequest, response: Response) -> None:
+        """As in requests, but a redirected request keeps the token within the environment's own https hosts."""
+        if has_token(prepared_request):
+            if self._grant.environment.covers(str(prepared_request.url)):
+                return
+            del prepared_request.headers["Authorization"]
+        super().rebuild_auth(prepared_request, response)
 
     @property
     def timeout(self) -> RequestTimeout:
@@ -190,10 +128,17 @@ class GopacsSession(ClientCredentialsSession):
         check_timeout("timeout", timeout, may_be_none=True)
         self._timeout = timeout
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Unlike in requests, the user's own attributes go along, the secret too; but nothing that wraps a method."""
-        return {name: value for name, value in vars(self).items() if not callable(getattr(type(self), name, None))}
+    @property  # type: ignore[misc]  # To the parent it could be assigned.
+    def access_token(self) -> str | None:
+        """The current access token, expired or not; None before the first."""
+        return self.token.get("access_token")
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._token_auth = self._token_auth.carried_by(self)
+    @contextmanager
+    def ensure_authenticated(self) -> Iterator[None]:
+        """Have a usable token: shapeshifter-uftp calls this on a session that is its ``oauth_client``."""
+        self._tokens.get()
+        yield
+
+    @property
+    def _client(self) -> BackendApplicationClient:  # of oauthlib's; the parent reads it
+        return BackendApplicationClient(self.client_id, token=self.token)

@@ -1,7 +1,5 @@
 """Seconds, and pairs of them to connect and to read, as requests takes them."""
 
-from __future__ import annotations
-
 from .exceptions import ConfigurationError
 
 Timeout = float | tuple[float, float]
@@ -20,8 +18,3 @@ def check_timeout(name: str, value: object, *, may_be_none: bool = False) -> Non
     for part in parts:
         if not (part is None and may_be_none):
             check_seconds(name, part, least=0.001)
-
-
-def connect_and_read(timeout: Timeout) -> tuple[float, float]:
-    """The two parts of a timeout, in seconds."""
-    return timeout if isinstance(timeout, tuple) else (timeout, timeout)

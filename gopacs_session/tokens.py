@@ -1,205 +1,195 @@
-"""The one current token: usable, stale or expired; renewed once for everyone."""
-
-from __future__ import annotations
+"""One token, and the current one: usable, stale or expired; renewed once for everyone."""
 
 import copy
 import logging
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from time import sleep
+from math import isfinite
 from typing import Any
 
-from oauthlib.oauth2 import BackendApplicationClient, TokenExpiredError
+from oauthlib.oauth2 import TokenExpiredError
 
 from . import clock
-from .exceptions import ConfigurationError, TokenRequestError
-from .forking import watch
-from .grant import ClientCredentialsGrant
-from .issued_token import IssuedToken
-from .renewal import Failure, Renewal, Renewals, Updater
-from .token_response import bears_token
+from .exceptions import AuthorizationServerError, ConfigurationError, TokenRequestError
+from .timeouts import check_seconds
 
 log = logging.getLogger("gopacs_session")
 
-PAUSE_AFTER_FAILURE = 5.0  # seconds
-HEAD_START = 0.005  # Else the new thread would take the interpreter from the request that started it.
-YOUNG = 5.0  # seconds for which a token that came of a refusal is not renewed for another one
+Updater = Callable[[dict[str, Any]], None]
+DEFAULT_LIFE, SHORTEST_LIFE, LONGEST_LIFE = 60.0, 1.0, 366 * 24 * 3600.0  # seconds
+SHORTEST_MEMORY, LONGEST_MEMORY = 1.0, 60.0  # seconds, of a failure
+PAUSE = 5.0  # seconds after a failed renewal behind requests
+YOUNG = 5.0  # seconds for which a token that replaced a refused one is not renewed for another refusal
+
+
+class Token:
+    """The answer to a token request, and how long it is good for by the wall clock, in seconds since the epoch."""
+
+    def __init__(self, answer: Mapping[str, Any], issued_at: float) -> None:
+        self.life = _lifetime(answer.get("expires_in"))
+        self.issued_at, self.expires_at = issued_at, issued_at + self.life
+        self.answer = {**answer, "expires_in": self.life, "expires_at": self.expires_at}
+        self.authorization = f"Bearer {answer['access_token']}"
+        self.unproven = False  # It replaced a refused one, and no API has accepted a replay with it yet.
+
+    @classmethod
+    def stored(cls, answer: object) -> "Token":
+        """The token of a stored answer, whose ``expires_at`` counts."""
+        if not (isinstance(answer, Mapping) and is_bearer(answer)):
+            raise ConfigurationError("A stored token must be a mapping with a printable access_token of type Bearer.")
+        now, expires_at = clock.time(), _number(answer.get("expires_at"))
+        left = None if expires_at is None else expires_at - now
+        life = _lifetime(answer.get("expires_in", left))
+        # More than a whole life can't be left: it is in milliseconds, say, or the clock was set back.
+        return cls({**answer, "expires_in": life}, now if left is None else now + min(left - life, 0.0))
+
+    @property
+    def is_young_replacement(self) -> bool:
+        """Whether an API refused the one before it just now: its clock is behind, or it refuses them all."""
+        return self.unproven and 0 <= clock.time() - self.issued_at < YOUNG
+
+
+def is_bearer(answer: Mapping[str, Any]) -> bool:
+    """Whether it holds a bearer token (in any case, section 5.1) of visible ASCII (appendix A.12), fit for a header."""
+    token, kind = answer.get("access_token"), answer.get("token_type", "Bearer")
+    visible = isinstance(token, str) and token.isascii() and token.isprintable() and token.strip() == token != ""
+    return visible and isinstance(kind, str) and kind.lower() == "bearer"
+
+
+def _lifetime(expires_in: object) -> float:
+    """Seconds that a token lives (RFC 6749 section 5.1)."""
+    life = _number(expires_in) or 0.0
+    return max(life, SHORTEST_LIFE) if 0 < life <= LONGEST_LIFE else DEFAULT_LIFE
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]  # That is the question.
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if isfinite(number) and not isinstance(value, bool) else None
 
 
 class CurrentToken:
-    """Hands out one token to many threads, and lets one of them renew it for all.
+    """Hands out one token to many threads, and lets one of them renew it for all by `fetch`.
 
-    Reading or replacing `_token` is atomic, with the interpreter's lock or without: no thread sees half a token.
-
-    Args:
-        grant: asks for tokens.
-        leeway: seconds before its expiry from which a token is renewed while it is still in use.
-        updater: called with each new token, a dict, by the thread that renewed it.
+    The others wait for `patience` seconds at most.
     """
 
-    def __init__(self, grant: ClientCredentialsGrant, leeway: float, updater: Updater | None) -> None:
-        self.grant, self.updater, self.leeway = grant, updater, leeway
-        self._token: IssuedToken | None = None
-        self._refused: IssuedToken | None = None
+    def __init__(self, fetch: Callable[[], Token], patience: float, leeway: float, updater: Updater | None) -> None:
+        check_seconds("leeway", leeway, least=0)
+        if updater is not None and not callable(updater):
+            raise ConfigurationError("token_updater must be a callable that takes the new token, a dict.")
+        self._fetch, self._patience, self._leeway, self._updater = fetch, patience, leeway, updater
+        self.latest: Token | None = None
+        self.refused: Token | None = None  # not to be used again
         self.after_fork()
-        watch(self)
 
     def after_fork(self) -> None:
         """Start without a renewal in flight: the thread that ran it lives in the parent process only."""
-        self._renewals = Renewals()
-        self._failure: Failure | None = None
-        self._retry_at = 0.0
+        self._lock = threading.RLock()
+        self._failure: tuple[TokenRequestError, float] | None = None  # and until when it is remembered
+        self._next_behind = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
-        # The monotonic clock means nothing in another process: the wall clock's expires_at carries the token over.
-        return {"grant": self.grant, "updater": self.updater, "leeway": self.leeway, "answer": self.answer}
+        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_failure")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["grant"], state["leeway"], state["updater"])  # type: ignore[misc]
-        self.put(state["answer"])
+        vars(self).update(state)
+        self.after_fork()
 
-    def with_grant(self, grant: ClientCredentialsGrant) -> CurrentToken:
-        """The same token, to be renewed by another grant."""
-        twin = CurrentToken(grant, self.leeway, self.updater)
-        twin._token, twin._refused = self._token, self._refused
-        return twin
-
-    @property
-    def latest(self) -> IssuedToken | None:
-        """The current token, usable or not."""
-        return self._token
-
-    def known_as(self, authorization: str) -> IssuedToken | None:
-        """The current token, if this is its Authorization."""
-        token = self._token
-        return token if token and token.authorization == authorization else None
-
-    @property
-    def client(self) -> BackendApplicationClient:
-        """oauthlib's client with the current token; without one before the first."""
-        token = self._token
-        return token.client if token else BackendApplicationClient(self.grant.client_id)
-
-    @property
-    def answer(self) -> dict[str, Any]:
-        """The current token's answer with its ``expires_at``; empty if there is none."""
-        token = self._token
-        return dict(token.client.token) if token else {}
-
-    def put(self, answer: Mapping[str, Any] | None) -> None:
-        """Make a stored token answer the current one; an empty one means that there is none.
-
-        Raises:
-            ConfigurationError: it holds no access token that fits into a header.
-        """
-        if answer and not (isinstance(answer, Mapping) and bears_token(answer)):
-            raise ConfigurationError("A stored token must be a mapping with a printable access_token of type Bearer.")
-        self._token = IssuedToken.stored(self.grant.client_id, answer, self.leeway) if answer else None
-
-    def current(self, refused: IssuedToken | None = None) -> IssuedToken:
-        """The current token. If it is stale, a renewal starts in the background.
-
-        Args:
-            refused: one that an API has refused.
-
-        Raises:
-            oauthlib.oauth2.TokenExpiredError: there is no token, it has expired, or it is the refused one.
-        """
-        token = self._token
-        if token is None or token in (refused, self._refused):
-            raise TokenExpiredError
-        now = clock.monotonic()
-        left = min(token.issued_at + token.life - now, token.expires_at - clock.time())
-        if left <= token.unusable_below:
-            raise TokenExpiredError
-        if left <= token.stale_below and now >= self._retry_at:
-            self._renew_in_background(token)
-        return token
-
-    def renew(
-        self, refused: IssuedToken | None = None, *, replacing: IssuedToken | None = None, insist: bool = False
-    ) -> IssuedToken:
-        """The next token. One thread asks for it; those that wait share it, or its error.
-
-        Args:
-            refused: one that an API has refused.
-            replacing: one that may still be good, but is to be replaced.
-            insist: ask even if there was an error just before.
-
-        Raises:
-            TokenRequestError: no token could be obtained, now or just before.
-        """
-        renewal, seen = Renewal(), self._failure
-        with renewal.gate, renewal.lock:
-            while True:
-                other = self._renewals.start(renewal)
-                token = self._known(refused or replacing, seen, insist)
-                if token is not None:
-                    return token
-                if other is renewal:
-                    token = self._fetch(refused)
-                    break
-                self._renewals.wait_for(other, self.grant.longest)
-        if self.updater is not None:
-            self._renewals.tell(self.updater, token)
-        return token
-
-    def refuse(self, token: IssuedToken) -> None:
-        """Have the next request renew the token, if it still is this one."""
-        self._refused = token
-
-    def is_renewed_in_vain(self, refused: IssuedToken) -> bool:
-        """Whether another renewal would not help: the token is new, and was itself fetched because of a refusal.
-
-        An API whose clock is behind refuses each token for a moment, and one may refuse them all.
-        """
-        if refused is not self._token or not refused.came_of_a_refusal:
-            return False
-        return clock.monotonic() - refused.issued_at < YOUNG
-
-    def _known(self, but: IssuedToken | None, seen: Failure | None, insist: bool) -> IssuedToken | None:
-        """What another renewal has brought since `seen`: a token, or its error; None if this thread has to ask."""
-        with suppress(TokenExpiredError):
-            return self.current(but)
-        failure = self._failure
-        if failure is not None and (failure is not seen or (not insist and clock.monotonic() < failure.until)):
-            raise copy.copy(failure.error)  # A copy: one exception in many threads would mix up their tracebacks.
-        return None
-
-    def _fetch(self, refused: IssuedToken | None) -> IssuedToken:
+    def get(self, refused: Token | None = None) -> Token:
+        """A usable token: the current one, or the next if its time is over or an API has refused it."""
         try:
-            answer, age = self.grant.request_token()
-        except TokenRequestError as error:
-            self._failure = failure = Failure(copy.copy(error))
-            self._retry_at = max(failure.until, clock.monotonic() + PAUSE_AFTER_FAILURE)
-            raise
-        token = IssuedToken(self.grant.client_id, answer, self.leeway, age)
-        del answer  # Tracebacks can show what a function holds, and a log handler may raise.
-        token.came_of_a_refusal = self._token is not None and self._token in (refused, self._refused)
-        self._token, self._failure, self._retry_at = token, None, 0.0
-        # Only now: a log handler that raises costs no token.
-        log.debug(
-            "Token obtained: environment %s, client_id %s, life %.0f s, in %.3f s.",
-            self.grant.environment.name, self.grant.client_id, token.life, age,
-        )  # fmt: skip
+            return self.current(refused)
+        except TokenExpiredError:
+            pass  # Renewed below, so that an error there is not raised "during handling of" this one.
+        return self.renew(refused)
+
+    def current(self, unwanted: Token | None = None) -> Token:
+        """The current token, if it is usable and another than `unwanted`. A stale one is renewed behind the request."""
+        token = self.latest
+        if token is None or token in (unwanted, self.refused):
+            raise TokenExpiredError
+        left = token.expires_at - clock.time()
+        if left <= min(5.0, token.life / 10):
+            raise TokenExpiredError
+        if left <= min(self._leeway, token.life / 2):
+            self._renew_behind(token)
         return token
 
-    def _renew_in_background(self, token: IssuedToken) -> None:
-        """Renew in a thread of its own; a failure is only logged, since the token is still usable."""
-        if sys.is_finalizing():  # pragma: no cover - nothing is measured at the interpreter's end
-            return  # Thread.start would wait for ever (CPython before 3.12).
-        self._retry_at = clock.monotonic() + PAUSE_AFTER_FAILURE
+    def find(self, authorization: str) -> Token | None:
+        """The current token, if this is its Authorization; None if it has been renewed since."""
+        return self.latest if self.latest is not None and self.latest.authorization == authorization else None
+
+    def replace(self) -> Token:
+        """Another token than the current one, whatever happened before."""
+        self._failure = None
+        return self.renew(replaced=self.latest)
+
+    def renew(self, refused: Token | None = None, *, replaced: Token | None = None) -> Token:
+        """The token after one that was refused, or is replaced. One thread asks for it; those that wait share it."""
+        lock = self._lock
+        if lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks
+            # A signal handler, a client_secret callable, a token_updater or an adapter that calls GOPACS itself.
+            raise TokenRequestError("No access token: it was asked for while this thread was already renewing it.")
+        # At the interpreter's end other threads no longer run.
+        patience = 0 if sys.is_finalizing() else min(self._patience, threading.TIMEOUT_MAX)
+        try:
+            # Within the try, and released below without asking: a signal handler may raise in between.
+            if lock.acquire(timeout=patience):
+                with suppress(TokenExpiredError):
+                    return self.current(refused or replaced)
+                if self._failure is not None and clock.monotonic() < self._failure[1]:
+                    raise copy.copy(self._failure[0])  # One exception in many threads would mix up their tracebacks.
+                return self._ask(refused)
+        finally:
+            try:  # noqa: SIM105 - suppress would be a call before it
+                lock.release()
+            except RuntimeError:
+                pass  # It was not acquired.
+        if self._lock is lock:
+            self._lock = threading.RLock()  # The next request renews by itself.
+        raise AuthorizationServerError(f"No access token: another thread did not renew it within {patience:g} s.")
+
+    def _ask(self, refused: Token | None) -> Token:
+        try:
+            token = self._fetch()
+        except TokenRequestError as error:
+            seconds = max(SHORTEST_MEMORY, min(error.retry_after or 0.0, LONGEST_MEMORY))
+            self._failure = copy.copy(error), clock.monotonic() + seconds
+            raise
+        token.unproven = self.latest is not None and self.latest in (refused, self.refused)
+        self.latest, self._failure = token, None
+        try:
+            if self._updater is not None:
+                self._updater(dict(token.answer))
+        except Exception as error:  # noqa: BLE001 - its text might hold the token
+            log.error("token_updater raised %s; the new token is used all the same.", type(error).__name__)
+        return token
+
+    def _renew_behind(self, token: Token) -> None:
+        """Renew in a thread of its own, unless one is at it, or failed just now."""
+        # Thread.start would wait for ever at the interpreter's end (CPython before 3.12).
+        if clock.monotonic() < self._next_behind or sys.is_finalizing():
+            return
 
         def renew() -> None:
-            sleep(HEAD_START)
             try:
-                self.renew(replacing=token)
-            except TokenRequestError as error:
-                log.warning("A token could not be renewed before it expires: %s", error)
+                self.renew(replaced=token)
+                self._next_behind = 0.0
+            except BaseException as error:  # noqa: BLE001 - a client_secret callable may raise anything
+                self._failed_behind(error)
 
+        self._next_behind = clock.monotonic() + self._patience  # or until it has ended
         try:
             threading.Thread(target=renew, name="gopacs_session renewal", daemon=True).start()
         except RuntimeError as error:
-            log.warning("A token could not be renewed before it expires: %s", error)
+            self._failed_behind(error)
+
+    def _failed_behind(self, error: BaseException) -> None:
+        self._next_behind = clock.monotonic() + PAUSE
+        said = error if isinstance(error, TokenRequestError) else type(error).__name__
+        log.warning("A token could not be renewed before it expires: %s", said)

@@ -1,165 +1,238 @@
 """Why does it not work? One step after the other from the configuration to the token, each with what to do about it."""
 
-from __future__ import annotations
-
 import base64
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+import json
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from time import perf_counter
-from typing import Any
+from time import perf_counter, time
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from ..environment_variables import Configuration
+import requests
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, prepend_scheme_if_needed, select_proxy
+from urllib3.util import parse_url
+
 from ..environments import PRESETS
-from ..exceptions import AuthorizationServerError, InvalidClientError, TokenRequestError
+from ..exceptions import (
+    AuthorizationServerError,
+    ConfigurationError,
+    InvalidClientError,
+    TokenRequestError,
+    causes,
+    why,
+)  # fmt: skip
 from ..session import GopacsSession
-from ..token_response import json_object
-from .connection import Connection
-from .exit_code import ExitCode, of_error
-from .route import Probe
-from .step import Step
-from .terminal import printable, refusal
+from .errors import ExitCode, verdict
+from .terminal import DIM, GREEN, RED, YELLOW, printable, say
 
+TIMEOUT = 10  # seconds
 TOLERANCE = 30  # seconds that clocks may differ
-WHERE_TO_LOOK = (
-    "In the GOPACS UI of {environment}, a Grid Admin finds it under Organisations > API Clients, a Trading Company "
-    "Admin under API Clients. The key is shown only once: if in doubt, register another client."
+MARKS = {True: ("✓", GREEN), False: ("✗", RED), None: ("·", DIM)}
+BAD_PROXY = (
+    "The proxy's URL (HTTPS_PROXY or ALL_PROXY) is malformed. It looks like http://user:password@proxy.example:8080, "
+    "with everything but letters and digits percent-encoded in user and password: %2F for a slash, %40 for an @."
 )
-ODD_SECRET = (
-    "The secret begins or ends with white space, or holds a line break or another control character: if that is not "
-    "meant, copy it again."
+PROXY_ADVICE = {  # by how the proxy's refusal begins
+    "the proxy answered 407": "It wants a user and a password, or other ones: see HTTPS_PROXY.",
+    "the proxy answered 4": "It blocks this host: ask your network department, or name the host in NO_PROXY.",
+    "the proxy answered 5": "It can't reach this host: ask your network department, or see if another one is needed.",
+    "": "Check HTTPS_PROXY: its scheme, host and port, and its user and password if it wants them.",
+}
+DO_TRUST = (
+    "Have GOPACS_CA_BUNDLE name a file (PEM) with the CA's certificate. The usual cause is a company's proxy, whose CA "
+    "certificate your network department has."
+)
+TLS_ADVICE = {  # by OpenSSL's X509_V_ERR codes
+    9: "Check this machine's clock.",
+    10: "Check this machine's clock; if it is right, the server or the proxy needs a new certificate.",
+    62: "Another server answers here: check the URL, HTTPS_PROXY, and who resolves the name.",
+}
+IN_THE_UI = (
+    "In the GOPACS UI of {}, a Grid Admin finds the client under Organisations > API Clients, a Trading Company Admin "
+    "under API Clients. The key is shown only once: if in doubt, register another client."
 )
 
 
-def diagnose(configure: Callable[[], Configuration]) -> Iterator[Step]:
-    """Look at one thing after the other, until something is found that makes the rest pointless.
+class Step(NamedTuple):
+    """What one look found; `passed` is None if there was nothing to look at."""
 
-    Args:
-        configure: returns the session's arguments, or raises :class:`~gopacs_session.ConfigurationError`.
-    """
+    name: str
+    passed: bool | None
+    text: str
+    advice: str = ""
+    code: ExitCode = ExitCode.SUCCESS
+
+    def show(self) -> None:
+        mark, style = MARKS[self.passed]
+        say(self.text, 0, f"{mark} {self.name:<13}  ", style)
+        if self.advice:
+            say(self.advice, 0, f"{'→':>14} ", YELLOW)
+
+
+def diagnose(configure: Callable[[], tuple[dict[str, Any], dict[str, str]]]) -> Iterator[Step]:
+    """Look at one thing after the other, until something is found that makes the rest pointless."""
     try:
-        configuration = configure()
-        session = GopacsSession(**configuration.arguments)
-        connection = Connection(session)
-    except ValueError as error:  # ConfigurationError is one; so is what is wrong with the token URL's port.
-        advice = "gopacs-session --help names the variables, and the options that go before them."
+        arguments, sources = configure()
+        session = GopacsSession(**arguments)
+    except ConfigurationError as error:
+        advice = "gopacs-session --help names the variables, and check --help the options."
         yield Step("configuration", False, str(error), advice, ExitCode.CONFIGURATION)
         return
     with session:
-        yield _configuration(session, configuration)
-        for step in _steps(session, connection):
+        check = Check(session, sources)
+        looks = (check.configuration, check.network, check.name, check.tls, check.clock, check.credentials)
+        for look in (*looks, check.token, check.client):
+            step = look()
             yield step
             if step.passed is False and step.name != "clock":
                 return
 
 
-def _steps(session: GopacsSession, connection: Connection) -> Iterator[Step]:
-    """Each relies on those before it, except for the clock."""
-    yield from connection.steps()
-    yield _clock(connection.probe)
-    started = perf_counter()
-    try:
-        token = session.fetch_token()
-    except TokenRequestError as error:
-        yield _refusal(session, error)
-    else:
-        yield Step("credentials", True, f"accepted, in {perf_counter() - started:.2f} s")
-        seconds = token["expires_in"]
-        yield Step("token", True, f"lives {seconds:g} s", details={"expires_in": seconds})
-        yield _client(token["access_token"])
+class Check:
+    """The steps, each of which relies on those before it."""
 
+    def __init__(self, session: GopacsSession, sources: dict[str, str]) -> None:
+        self._session, self._sources, self._environment = session, sources, session.environment
+        self._url = self._environment.token_url
+        self._host, self._port = urlsplit(self._url).hostname or "", urlsplit(self._url).port or 443
+        # As for a token request, whose host may be none of the API's.
+        self._settings = session.merge_environment_settings(self._url, {}, True, self._environment.ca_bundle, None)
+        verify = self._settings["verify"]
+        self._bundle = DEFAULT_CA_BUNDLE_PATH if verify is True else verify
 
-def _configuration(session: GopacsSession, configuration: Configuration) -> Step:
-    environment, sources = session.environment, configuration.sources
-    found = {
-        "client": str(session.client_id),
-        "environment": environment.name,
-        "token_url": environment.token_url,
-        "api_domains": list(environment.api_domains),
-    }
-    text = (
-        f"client {found['client']} (from {sources['client_id']})\n"
-        f"secret (from {sources['client_secret']})\n"
-        f"environment {found['environment']} (from {sources['environment']})"
-    )
-    advice = ODD_SECRET if _looks_odd(configuration.arguments["client_secret"]) else ""
-    return Step("configuration", True, text, advice, details={**found, "sources": dict(sources)})
+    def configuration(self) -> Step:
+        client, environment = self._session.client_id, self._environment.name
+        origins = {name: f"(from {source})" for name, source in self._sources.items()}
+        if self._sources["environment"] == "the default":
+            origins["environment"] = "(the default, since GOPACS_ENVIRONMENT is not set)"
+        text = f"client {client} {origins['client_id']}\nsecret {origins['client_secret']}\n"
+        return Step("configuration", True, f"{text}environment {environment} {origins['environment']}")
 
-
-def _looks_odd(secret: str | Callable[[], str]) -> bool:
-    if not isinstance(secret, str):
+    def network(self) -> Step:
+        names = ["GOPACS_CA_BUNDLE"] if self._environment.ca_bundle else []
+        names += [name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)]
+        source = names[0] if names else "certifi, which requests brings"
         try:
-            secret = secret()
-        except (OSError, ValueError):  # The step that asks for a token tells it.
-            return False
-    return secret != secret.strip() or not secret.isprintable()
+            self._proxy = _without_credentials(select_proxy(self._url, self._settings["proxies"]))
+            option = "capath" if os.path.isdir(self._bundle) else "cafile"
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{option: self._bundle})
+        except ConfigurationError as error:
+            return Step("network", False, str(error), code=ExitCode.CONFIGURATION)
+        except OSError as error:
+            advice = f"{source} must name a file of certificates (PEM), or a directory made by openssl rehash."
+            text = f"CA bundle {self._bundle} can't be loaded: {why(error)}"
+            return Step("network", False, text, advice, ExitCode.CONFIGURATION)
+        proxy = f"proxy {self._proxy}" if self._proxy else "no proxy"
+        return Step("network", True, f"{proxy}\nCA bundle {self._bundle} (from {source})")
+
+    def name(self) -> Step:
+        if self._proxy and not self._proxy.startswith(("socks4:", "socks5:")):
+            return Step("name", None, f"{self._host} is left to the proxy to resolve")
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            advice = "Check the name, this machine's DNS, and whether HTTPS_PROXY should name a proxy."
+            return Step("name", False, f"{self._host}: {why(error)}", advice, ExitCode.NO_TOKEN)
+        addresses = {str(address[0]) for *_, address in found}
+        return Step("name", True, f"{self._host} is {', '.join(sorted(addresses))}")
+
+    def tls(self) -> Step:
+        # A GET without credentials, which a token endpoint refuses.
+        request = requests.Request("GET", self._url, headers={"Accept": "application/json"}).prepare()
+        sent = time()
+        try:
+            response = self._session.send(request, timeout=TIMEOUT, allow_redirects=False, **self._settings)
+        except requests.RequestException as error:
+            return Step("TLS", False, *self._unreached(error), ExitCode.NO_TOKEN)
+        with response:
+            self._time, self._date = (sent + time()) / 2, response.headers.get("Date", "")
+            connection = getattr(response.raw.connection, "sock", None)  # None if the server has closed it.
+            if connection is None:
+                return Step("TLS", True, "the certificate is trusted")
+            protocol, certificate = connection.version(), connection.getpeercert()
+        expires = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), timezone.utc)
+        days = (expires - datetime.now(timezone.utc)).days
+        names = dict(pair for part in certificate["issuer"] for pair in part)
+        issuer = printable(", ".join(names[kind] for kind in ("commonName", "organizationName") if kind in names))
+        return Step("TLS", True, f"{protocol}, certificate by {issuer}, until {expires:%Y-%m-%d} ({days} days)")
+
+    def _unreached(self, error: requests.RequestException) -> tuple[str, str]:
+        words, through = printable(why(error)), f" through {self._proxy}" if self._proxy else ""
+        untrusted = [cause for cause in causes(error) if isinstance(cause, ssl.SSLCertVerificationError)]
+        if untrusted:
+            whose = f"the proxy {self._proxy}" if isinstance(error, requests.exceptions.ProxyError) else self._host
+            text = f"the certificate of {whose} is not trusted: {words}\nCA bundle {self._bundle}"
+            return text, TLS_ADVICE.get(untrusted[0].verify_code, DO_TRUST)
+        advice = "Check firewalls, and whether a proxy is needed (HTTPS_PROXY) or not (NO_PROXY)."
+        if isinstance(error, requests.exceptions.InvalidSchema):
+            advice = "pip install 'requests[socks]'"
+        elif self._proxy:
+            advice = next(advice for beginning, advice in PROXY_ADVICE.items() if words.startswith(beginning))
+        return f"{self._host}:{self._port}{through}: {words}", advice
+
+    def clock(self) -> Step:
+        try:
+            # Half a second, since the header has whole ones.
+            ahead = self._time - parsedate_to_datetime(self._date).timestamp() - 0.5
+        except (ValueError, OverflowError):
+            return Step("clock", None, "the server sends no Date to compare it with")
+        if abs(ahead) <= TOLERANCE:
+            return Step("clock", True, "agrees with the server's")
+        text = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's"
+        advice = "Set this machine's clock (NTP): certificates, stored tokens and messages are judged by their times."
+        return Step("clock", False, text, advice, ExitCode.CONFIGURATION)
+
+    def credentials(self) -> Step:
+        started = perf_counter()
+        try:
+            self._session.fetch_token()
+        except TokenRequestError as error:
+            text, code = verdict(error)
+            return Step("credentials", False, text, self._advice(error), code)
+        return Step("credentials", True, f"accepted, in {perf_counter() - started:.2f} s")
+
+    def _advice(self, error: TokenRequestError) -> str:
+        if isinstance(error, InvalidClientError):
+            if any(self._url == preset.token_url for preset in PRESETS):
+                return IN_THE_UI.format(self._environment.name)
+            return "Ask who administers this authorization server for the client's id and secret."
+        if isinstance(error, AuthorizationServerError):
+            return "This may pass: try again in some minutes."
+        if error.error and error.status_code not in (404, 405):  # Keycloak says those in JSON, too.
+            return "The server refuses this client: ask who administers it whether it is enabled, and what it may do."
+        return "Check that GOPACS_TOKEN_URL is a token endpoint, and that no proxy answers in its place."
+
+    def token(self) -> Step:
+        return Step("token", True, f"lives {self._session.token['expires_in']:g} s")
+
+    def client(self) -> Step:
+        """Whose token it is, with roles in Keycloak's way, if it is a JWT (RFC 7519). It is decoded, not verified."""
+        try:
+            payload = str(self._session.access_token).split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            name, groups = claims.get("azp") or claims["client_id"], {"": claims.get("realm_access", {})}
+            groups |= {f"{client}:": access for client, access in claims.get("resource_access", {}).items()}
+            roles = sorted(f"{group}{role}" for group, access in groups.items() for role in access.get("roles", []))
+        except (IndexError, ValueError, AttributeError, TypeError, KeyError):
+            return Step("client", True, "the token is opaque: it tells neither name nor roles")
+        held = f"with roles {', '.join(roles)}" if roles else "without any role"
+        return Step("client", True, printable(f"{name}, {held}"))
 
 
-def _clock(probe: Probe) -> Step:
-    try:
-        # Half a second, since the header has whole ones.
-        server_time = parsedate_to_datetime(probe.date or "").timestamp() + 0.5
-    except (ValueError, OverflowError):
-        return Step("clock", None, "the server sends no Date to compare it with")
-    skew = (probe.sent + probe.received) / 2 - server_time
-    details = {"seconds_ahead": round(skew, 1)}
-    if abs(skew) <= TOLERANCE:
-        return Step("clock", True, "agrees with the server's", details=details)
-    text = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's"
-    advice = "Set this machine's clock (NTP): certificates, stored tokens and messages are judged by their times."
-    return Step("clock", False, text, advice, ExitCode.CONFIGURATION, details)
-
-
-def _refusal(session: GopacsSession, error: TokenRequestError) -> Step:
-    details = {"status": error.status_code, "error": error.error, "description": error.description}
-    return Step("credentials", False, refusal(error), _advice(session, error), of_error(error), details)
-
-
-def _advice(session: GopacsSession, error: TokenRequestError) -> str:
-    if isinstance(error, InvalidClientError) and replace(session.environment, ca_bundle=None) in PRESETS:
-        return WHERE_TO_LOOK.format(environment=session.environment.name)
-    if isinstance(error, AuthorizationServerError):
-        return "This may pass: try again in some minutes."
-    if isinstance(error, InvalidClientError) or error.status_code is None:
+def _without_credentials(proxy: str | None) -> str:
+    """A proxy's URL as it can be shown; empty if there is none."""
+    if not proxy:
         return ""
-    if error.error and error.status_code not in (404, 405):  # Keycloak says those in JSON, too.
-        return "The server refuses this client: ask who administers it whether it is enabled, and what it may do."
-    return "Check that GOPACS_TOKEN_URL is a token endpoint, and that no proxy answers in its place."
-
-
-def _client(token: str) -> Step:
-    name, roles = name_and_roles(token)
-    if name is None:
-        return Step("client", True, "the token is opaque: it tells neither name nor roles")
-    told = f"with roles {', '.join(roles)}" if roles else "without any role"
-    return Step("client", True, printable(f"{name}, {told}"), details={"name": name, "roles": roles})
-
-
-def name_and_roles(token: str) -> tuple[str | None, list[str]]:
-    """The client's name, and its roles in Keycloak's way; no name if the token is opaque. Decoded, not verified.
-
-    Args:
-        token: a JWT (RFC 7519), or any other text.
-    """
-    payload = token.partition(".")[2].partition(".")[0]
     try:
-        claims = json_object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except ValueError:
-        claims = {}
-    names = [claims[name] for name in ("azp", "client_id", "preferred_username") if isinstance(claims.get(name), str)]
-    return (names[0], _roles(claims)) if names else (None, [])
-
-
-def _roles(claims: Mapping[str, Any]) -> list[str]:
-    """Realm roles as they are, and those of a client with its name before them."""
-    groups = {"": claims.get("realm_access")}
-    resources = claims.get("resource_access")
-    if isinstance(resources, dict):
-        groups |= {f"{client}:": access for client, access in resources.items()}
-    return sorted(
-        f"{prefix}{role}"
-        for prefix, access in groups.items()
-        if isinstance(access, dict) and isinstance(access.get("roles"), list)
-        for role in access["roles"]
-        if isinstance(role, str)
-    )
+        scheme, _, host, port, *rest = parse_url(prepend_scheme_if_needed(proxy, "http"))
+    except (TypeError, ValueError):  # requests itself stumbles over a user without a host.
+        raise ConfigurationError(BAD_PROXY) from None
+    # An @ after the host: what was taken for the host is the user, and a slash or the like is in the password.
+    if not re.match("https?$|socks", scheme or "") or not host or "@" in str(rest):
+        raise ConfigurationError(BAD_PROXY)
+    return f"{scheme}://{host}{f':{port}' if port else ''}"

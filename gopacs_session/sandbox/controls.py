@@ -1,28 +1,33 @@
 """What a test controls: a sandbox's start and end, its switches, the planned answers, and the records."""
 
-from __future__ import annotations
-
+import math
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from itertools import chain, repeat
 from typing import Any
 
 import requests
+import trustme
 
 from ..environments import Environment
 from ..session import GopacsSession
-from .exchange import Answer, Body, Exchange, make_answer, page
-from .plan import Plan
-from .realm import REALMS, TOKEN_PATH, Realm
-from .server import Server
-from .trust import Authority, SandboxAdapter
+from .https import Answer, Body, Exchange, Headers, SandboxAdapter, Server, make_answer
+from .realm import TOKEN_PATH, Realm
 
 
 def environment_at(port: int, ca_file: str) -> Environment:
     """The environment of a sandbox that listens on this port, and has the CA in this file."""
     return Environment("sandbox", f"https://localhost:{port}{TOKEN_PATH}", ("localhost",), ca_bundle=ca_file)
+
+
+def variables(client_id: str, environment: Environment) -> dict[str, str]:
+    """The environment variables, but for the secret, that name this client and this environment."""
+    values = {"TOKEN_URL": environment.token_url, "API_DOMAINS": ",".join(environment.api_domains)}
+    values |= {"CLIENT_ID": client_id, "CA_BUNDLE": str(environment.ca_bundle)}
+    return {f"GOPACS_{name}": value for name, value in values.items()}
 
 
 class Sandbox(Realm):
@@ -31,28 +36,20 @@ class Sandbox(Realm):
     Args:
         port: to listen on, at 127.0.0.1; 0 takes a free one.
         token_lifetime: seconds.
-        client_id: of the one client that it knows.
-        client_secret: of the same; None makes one up.
-        ca_file: where to put the certificate of the CA, a new one for each block; None makes a temporary file, which is
-            removed at the end of the block.
-        on_request: called with each exchange just before its answer goes out, in the thread of its connection.
+        client_id, client_secret: of the one client that it knows; None makes a secret up.
+        ca_file: for the certificate of the CA, a new one for each block; None makes a file that lasts as long.
+        on_request: called with each exchange just before its answer goes out, in any of the sandbox's threads.
 
     Attributes:
-        client_id (str): what the token endpoint accepts from now on.
-        client_secret (str): likewise.
-        token_lifetime (float): seconds, of tokens to come.
+        client_id, client_secret, token_lifetime: as above; they can be changed at any time.
         token_delay (float): seconds that each token request waits for its answer.
-        client_enabled (bool): as in Keycloak's settings of a client.
-        service_account_enabled (bool): likewise.
-        refresh_tokens (bool): whether to answer like the sample in GOPACS's manual, with a refresh token.
-        token_requests (list[Exchange]): what came to paths below ``/realms/``; on record before it is answered.
-        api_requests (list[Exchange]): what came to other paths; likewise.
+        client_enabled, service_account_enabled (bool): as in Keycloak's settings of a client.
+        token_requests, api_requests (list[Exchange]): what came to paths below ``/realms/``, and to others; on record
+            before it is answered. A sandbox that runs for long clears them in `on_request`.
 
     Raises:
-        ConfigurationError: on entering; trustme is not installed.
-        OSError: on entering; the port is taken, or the CA's file can't be written.
-        RuntimeError: something was asked of a sandbox that has not been entered.
-        Exception: on leaving; what went wrong in a thread of the sandbox, `on_request` included.
+        OSError: on entering, where the port is taken, or the CA's file can't be written.
+        Exception: on leaving, what went wrong in a thread of the sandbox, `on_request` included.
     """
 
     def __init__(
@@ -70,27 +67,27 @@ class Sandbox(Realm):
         self.token_requests: list[Exchange] = []
         self.api_requests: list[Exchange] = []
         self._port, self._chosen_ca_file, self._on_request = port, ca_file, on_request
-        self._token_plan, self._api_plan = Plan(), Plan()
+        self._token_plan: Iterator[Answer] = iter(())
+        self._api_plan: Iterator[Answer] = iter(())
         self._environment: Environment | None = None
         self._changed = threading.Condition()
-        self._closing = threading.Event()
-        self._gate = threading.Event()
-        self._gate.set()
+        self._holds, self._closing = 0, False
 
-    def __enter__(self) -> Sandbox:
-        authority = Authority()
-        self._closing.clear()
+    def __enter__(self) -> "Sandbox":
+        authority = trustme.CA()  # Its key is never written to a disk.
+        self._closing = False
         with ExitStack() as stack:
-            self._server = Server(self._port, authority.server_context(), self._answer)
-            stack.callback(self._server.close)
-            ca_file = stack.enter_context(authority.file(self._chosen_ca_file))
-            self._environment = environment_at(self._server.server_address[1], ca_file)
+            self._server = stack.enter_context(closing(Server(self._port, authority, self._answer)))
+            ca_file = self._chosen_ca_file or stack.enter_context(authority.cert_pem.tempfile())
+            authority.cert_pem.write_to_path(ca_file)
+            self._environment = environment_at(self._server.port, os.path.abspath(ca_file))
             self._running = stack.pop_all()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._closing.set()
-        self._gate.set()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
         self._running.close()
         if self._server.errors:
             raise self._server.errors[0]
@@ -112,31 +109,23 @@ class Sandbox(Realm):
         """Path of a PEM file with the CA to trust."""
         return str(self.environment.ca_bundle)
 
-    def _answer(self, request: Exchange) -> Answer:
+    def _answer(self, exchange: Exchange) -> Answer:
         """Judge and record a request; a token request also waits if it is held or delayed."""
-        concerns_realm = request.path.startswith(REALMS)
+        concerns_token = exchange.is_token_request
         with self._changed:
-            plan = self._token_plan if concerns_realm else self._api_plan
-            answer, exchange = self.judge(request, plan.next())
-            (self.token_requests if concerns_realm else self.api_requests).append(exchange)
+            answer = self.judge(exchange, next(self._token_plan if concerns_token else self._api_plan, None))
+            exchange.status = answer.status
+            (self.token_requests if concerns_token else self.api_requests).append(exchange)
             self._changed.notify_all()
-            gate = self._gate
-        if concerns_realm:
-            gate.wait()
-            self._closing.wait(self.token_delay)
+            if concerns_token:
+                self._changed.wait_for(lambda: self._closing or not self._holds)
+                self._changed.wait_for(lambda: self._closing, self.token_delay)
         if self._on_request:
             self._on_request(exchange)
         return answer
 
     def session(self, **options: Any) -> GopacsSession:
-        """A session with this client's credentials, whose `trust_env` is off.
-
-        So proxies, CA bundles and netrc of the machine do not matter. What is set on the session itself does, as ever:
-        adapters, ``proxies``, ``verify``.
-
-        Args:
-            options: of :class:`~gopacs_session.GopacsSession`; they win over the sandbox's.
-        """
+        """A session with this client's credentials and these options, which no proxy, CA bundle or netrc diverts."""
         own = {"client_id": self.client_id, "client_secret": self.client_secret, "environment": self.environment}
         session = GopacsSession(**{**own, **options})
         session.trust_env = False
@@ -144,57 +133,41 @@ class Sandbox(Realm):
 
     def trust(self, session: requests.Session) -> None:
         """Let any session reach this sandbox directly and trust it, whatever the user's environment says."""
-        session.mount(f"{self.api_url}/", SandboxAdapter(self.ca_file))
+        adapter = SandboxAdapter(pool_maxsize=64)
+        adapter.ca_file = self.ca_file
+        session.mount(f"{self.api_url}/", adapter)
 
-    def answer_next_token_requests(
-        self, n: float, status: int, *, body: Body = None, headers: Mapping[str, str] | None = None
-    ) -> None:
-        """Plan the answers to `n` token requests, which follow those planned before.
+    def answer_next_token_requests(self, n: float, status: int, *, body: Body = None, headers: Headers = None) -> None:
+        """Plan the answers to `n` token requests, after those planned before: ``math.inf`` for all, 0 drops the plan.
 
-        Args:
-            n: how many; ``math.inf`` for all, 0 to drop what is planned.
-            status: of HTTP.
-            body: raw, or a page, or a mapping to be sent as JSON, whose ``access_token`` the API will accept. By
-                default the page of a proxy if `status` is 429 or 5xx, else nothing.
-            headers: by name.
+        A `body` is raw, a page in HTML, or a mapping to be sent as JSON, whose ``access_token`` the API will accept.
+        A `status` outside 100 to 599 is a ValueError.
         """
-        with self._changed:
-            self._token_plan.add(_planned(status, body, headers), n)
+        self._token_plan = _planned(self._token_plan, n, make_answer(status, body, headers))
 
-    def answer_next_api_requests(
-        self, n: float, status: int, *, body: Body = None, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def answer_next_api_requests(self, n: float, status: int, *, body: Body = None, headers: Headers = None) -> None:
         """Plan the answers to `n` API requests, as :meth:`answer_next_token_requests` does to token requests."""
-        with self._changed:
-            self._api_plan.add(_planned(status, body, headers), n)
+        self._api_plan = _planned(self._api_plan, n, make_answer(status, body, headers))
 
     @contextmanager
     def hold_token_requests(self) -> Iterator[None]:
         """Record the token requests that arrive in the block at once, but answer them at its end."""
-        gate = threading.Event()
-        before, self._gate = self._gate, gate
+        self._holds += 1
         try:
             yield
         finally:
-            self._gate = before
-            gate.set()
+            with self._changed:
+                self._holds -= 1
+                self._changed.notify_all()
 
     def wait_for_token_requests(self, n: int, timeout: float = 10) -> None:
-        """Wait until `n` token requests have arrived in all.
-
-        Args:
-            n: length of `token_requests` to wait for.
-            timeout: seconds.
-
-        Raises:
-            TimeoutError: there were fewer.
-        """
+        """Wait until there are `n` token requests in all; a TimeoutError if there are fewer after `timeout` seconds."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.token_requests) >= n, timeout):
                 raise TimeoutError(f"{len(self.token_requests)} of {n} token requests arrived within {timeout:g} s.")
 
 
-def _planned(status: int, body: Body, headers: Mapping[str, str] | None) -> Answer:
-    if body is None and (status == 429 or status >= 500):
-        body = page(status)
-    return make_answer(status, body, headers)
+def _planned(plan: Iterator[Answer], n: float, answer: Answer) -> Iterator[Answer]:
+    if not 100 <= answer.status <= 599:
+        raise ValueError(f"There is no HTTP status {answer.status}: give the number of requests first, then a status.")
+    return chain(plan, repeat(answer) if n == math.inf else repeat(answer, int(n))) if n else iter(())

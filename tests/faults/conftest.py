@@ -9,13 +9,8 @@ STORM_REPORT = pytest.StashKey[str]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
-    group.addoption("--storm-seed", type=int, default=randbits(32), help="the order of the faults")
-    group.addoption(
-        "--storm-requests",
-        type=int,
-        default=0,
-        help="how many shall reach the API, at least; by default each fault comes once",
-    )
+    group.addoption("--storm-seed", type=int, default=randbits(32), help="what strikes when")
+    group.addoption("--storm-seconds", type=float, default=20, help="how long the storm lasts")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

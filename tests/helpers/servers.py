@@ -8,6 +8,7 @@ import socketserver
 import ssl
 import struct
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,8 +19,8 @@ from support import Clock
 
 from gopacs_session import Environment
 from gopacs_session.sandbox import Sandbox
-from gopacs_session.sandbox.exchange import Answer as SandboxAnswer
-from gopacs_session.sandbox.exchange import Exchange, make_answer
+from gopacs_session.sandbox.https import Answer as SandboxAnswer
+from gopacs_session.sandbox.https import Exchange, make_answer
 
 Answer = Callable[[bytes], Iterable[bytes]]
 
@@ -64,22 +65,17 @@ class _Handler(socketserver.BaseRequestHandler):
         self.request.settimeout(10)
         with suppress(OSError), self.server.context.wrap_socket(self.request, server_side=True) as connection:
             self.server.client_certificates.append(connection.getpeercert())
-            while request := _read_request(connection):
-                self._answer(request, connection)
-                if not self.server.keep_alive:
-                    return
-
-    def _answer(self, request: bytes, connection: ssl.SSLSocket) -> None:
-        self.server.requests.append(request)
-        script = self.server.script
-        answer = script.pop(0) if len(script) > 1 else script[0]
-        try:
-            for part in answer(request):
-                connection.sendall(part)
-                self.server.sent += len(part)
-        except ConnectionResetError:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.server.keep_alive = False
+            if not (request := _read_request(connection)):
+                return
+            script = self.server.script
+            answer = script.pop(0) if len(script) > 1 else script[0]
+            self.server.requests.append(request)
+            try:
+                for part in answer(request):
+                    connection.sendall(part)
+                    self.server.sent += len(part)
+            except ConnectionResetError:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _read_request(connection: ssl.SSLSocket) -> bytes:
@@ -103,7 +99,6 @@ class RawServer(socketserver.ThreadingTCPServer):
         script: the answers, in order; the last serves all further requests.
         client_certificates: whether clients must show a certificate of its CA.
         address: where to listen.
-        keep_alive: whether to go on with the same connection instead of hanging up.
 
     Attributes:
         requests: what came, head and body.
@@ -112,15 +107,9 @@ class RawServer(socketserver.ThreadingTCPServer):
     """
 
     def __init__(
-        self,
-        script: Iterable[Answer],
-        ca: trustme.CA,
-        client_certificates: bool = False,
-        address: str = "127.0.0.1",
-        keep_alive: bool = False,
+        self, script: Iterable[Answer], ca: trustme.CA, client_certificates: bool = False, address: str = "127.0.0.1"
     ) -> None:
         self.script = list(script)
-        self.keep_alive = keep_alive
         self.requests: list[bytes] = []
         self.client_certificates: list[Any] = []
         self.sent = 0
@@ -138,6 +127,14 @@ class RawServer(socketserver.ThreadingTCPServer):
         raise
 
 
+class RefreshingSandbox(Sandbox):
+    """A sandbox that answers like the sample in GOPACS's manual, with a refresh token."""
+
+    def token_answer(self, form: dict[str, list[str]]) -> dict[str, Any]:
+        more = {"refresh_token": f"refresh-{uuid.uuid4()}", "refresh_expires_in": 1800, "session_state": "sandbox"}
+        return super().token_answer(form) | more
+
+
 class LateSandbox(Sandbox):
     """A sandbox whose API's clock is behind, so that it refuses each token for a while.
 
@@ -151,12 +148,11 @@ class LateSandbox(Sandbox):
         self.clock, self.lag = clock, lag
         self.issued_at: dict[int | None, float] = {}
 
-    def judge(self, request: Exchange, planned: SandboxAnswer | None = None) -> tuple[SandboxAnswer, Exchange]:
-        answer, exchange = super().judge(request, planned)
+    def judge(self, exchange: Exchange, planned: SandboxAnswer | None = None) -> SandboxAnswer:
+        answer = super().judge(exchange, planned)
         issued_at = self.issued_at.setdefault(exchange.token_number, self.clock.monotonic)
-        if exchange.path.startswith("/realms/") or self.clock.monotonic >= issued_at + self.lag:
-            return answer, exchange
-        return super().judge(request, make_answer(401))
+        late = self.clock.monotonic < issued_at + self.lag and not exchange.is_token_request
+        return make_answer(401) if late else answer
 
 
 class Authority:

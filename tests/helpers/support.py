@@ -6,16 +6,14 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
-from threading import Barrier, Thread, Timer
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
-
-from gopacs_session import GopacsSession
 
 
 class Clock:
@@ -30,21 +28,6 @@ class Clock:
         self.wall += seconds
 
 
-def at_once(threads: int, call: Callable[[], Any]) -> list[Any]:
-    """What `call` returned or raised in each of so many threads that set off together."""
-    barrier = Barrier(threads)
-
-    def run(_: int) -> Any:
-        barrier.wait()
-        try:
-            return call()
-        except Exception as error:  # noqa: BLE001 - the test looks at it
-            return error
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(run, range(threads)))
-
-
 def in_background(call: Callable[[], Any]) -> Future[Any]:
     """What `call` returns or raises in a thread of its own, which keeps no program from ending if it hangs."""
     outcome: Future[Any] = Future()
@@ -57,6 +40,18 @@ def in_background(call: Callable[[], Any]) -> Future[Any]:
 
     Thread(target=run, daemon=True).start()
     return outcome
+
+
+def at_once(threads: int, call: Callable[[], Any]) -> list[Any]:
+    """What `call` returned or raised in each of so many threads that set off together."""
+    barrier = Barrier(threads)
+
+    def run() -> Any:
+        barrier.wait()
+        return call()
+
+    outcomes = [in_background(run) for _ in range(threads)]
+    return [outcome.exception() or outcome.result() for outcome in outcomes]
 
 
 class Recording(HTTPAdapter):
@@ -97,6 +92,7 @@ def forked(call: Callable[[], Any]) -> int:
     """The process id of a forked child that exits with 0 if `call` returns something true."""
     process = os.fork()
     if process == 0:
+        signal.alarm(20)  # It ends there, if it hangs.
         with suppress(BaseException):
             os._exit(0 if call() else 1)
         os._exit(2)
@@ -104,13 +100,8 @@ def forked(call: Callable[[], Any]) -> int:
 
 
 def exit_status(process: int) -> int:
-    """That of a child, which is killed if it lives for longer than 20 s."""
-    timer = Timer(20, os.kill, [process, signal.SIGKILL])
-    timer.start()
-    try:
-        return os.waitpid(process, 0)[1]
-    finally:
-        timer.cancel()
+    """That of a forked child."""
+    return os.waitpid(process, 0)[1]
 
 
 def finish_renewals() -> None:
@@ -126,9 +117,3 @@ def unassigned_port() -> int:
         port = random.randrange(20_000, 32_000)  # noqa: S311 - no cryptography
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
-
-
-def call_the_api(session: GopacsSession, url: str) -> int:
-    """The status of a GET, in a function that other processes can import."""
-    with session:
-        return session.get(url).status_code

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from contract import AuthorizationServer
 
-from gopacs_session import Environment, GopacsSession
+from .admin import Admin
+from .server import Keycloak, running
 
-from .admin import plain_session
-from .distribution import NEWEST, keycloak_home
-from .protected_api import ProtectedApi
-from .server import Keycloak
+NEWEST = "26.7.3"
 
 started: list[str] = []
 
@@ -23,9 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("keycloak") != NEWEST:
-        for item in items:
-            if item.get_closest_marker("newest_keycloak"):
-                item.add_marker(pytest.mark.skip(reason=f"as Keycloak {NEWEST} answers"))
+        items[:] = [item for item in items if not item.get_closest_marker("newest_keycloak")]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -35,73 +33,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def keycloak(request: pytest.FixtureRequest) -> Iterator[Keycloak]:
-    """A real Keycloak, for tests that leave its clients as they are and do not stop it."""
-    version = request.config.getoption("keycloak")
-    try:
-        keycloak_home(version)
-    except RuntimeError as missing:
-        pytest.exit(str(missing), returncode=1)
-    with Keycloak(version) as keycloak:
-        started.append(keycloak.banner())
+    with (
+        TemporaryDirectory(prefix="keycloak-") as home,
+        running(request.config.getoption("keycloak"), Path(home)) as keycloak,
+    ):
+        started.extend(re.findall(r"Keycloak \S+ on \w+", keycloak.log.read_text("utf-8")))
         yield keycloak
 
 
 @pytest.fixture(scope="session")
-def protected_api(keycloak: Keycloak) -> Iterator[ProtectedApi]:
-    """An API that takes the tokens of `keycloak`."""
-    with ProtectedApi(keycloak) as protected_api:
-        yield protected_api
+def admin(keycloak: Keycloak) -> Iterator[Admin]:
+    with closing(Admin(keycloak)) as admin:
+        yield admin
 
 
 @pytest.fixture
-def altered_keycloak(keycloak: Keycloak) -> Iterator[Keycloak]:
-    """The same for a test that alters the realm, which is as before afterwards."""
-    yield keycloak
-    keycloak.admin.restore_realm()
-
-
-@pytest.fixture
-def stoppable_keycloak(keycloak: Keycloak) -> Iterator[Keycloak]:
-    """The same for a test that stops it; afterwards it runs."""
-    yield keycloak
-    keycloak.start()
-
-
-@pytest.fixture
-def connect(keycloak: Keycloak) -> Iterator[Callable[..., GopacsSession]]:
-    """Make a session for the realm's client of this kind; options are GopacsSession's, and win."""
-
-    def connect(client: str = "ordinary", **options: Any) -> GopacsSession:
-        client_id = f"gopacs-{client}"
-        own: dict[str, Any] = {"client_id": client_id, "client_secret": keycloak.clients.get(client_id, "unknown")}
-        own["environment"] = Environment("keycloak", keycloak.token_url, ("localhost",))
-        session = sessions.enter_context(GopacsSession(**{**own, **options}))
-        session.verify = keycloak.ca_file
-        return session
-
-    with ExitStack() as sessions:
-        yield connect
-
-
-@pytest.fixture
-def authorization_server(keycloak: Keycloak) -> Iterator[AuthorizationServer]:
+def authorization_server(keycloak: Keycloak, admin: Admin) -> Iterator[AuthorizationServer]:
     """Keycloak as its contract has it."""
 
     def credentials(client: str) -> dict[str, str]:
         client_id = f"gopacs-{client}"
         return {"client_id": client_id, "client_secret": keycloak.clients[client_id]}
 
-    def revoke_tokens() -> None:
-        after.callback(keycloak.admin.restore_realm)
-        keycloak.admin.revoke_tokens()
-
-    with ExitStack() as after:
-        http = after.enter_context(plain_session(keycloak.ca_file))
-        yield AuthorizationServer(keycloak.token_url, keycloak.userinfo_url, http, credentials, revoke_tokens)
-
-
-@pytest.fixture
-def api(protected_api: ProtectedApi) -> ProtectedApi:
-    """`protected_api`, with the record of this test's requests only."""
-    protected_api.received.clear()
-    return protected_api
+    with keycloak.plain_session() as http:
+        yield AuthorizationServer(keycloak.token_url, keycloak.userinfo_url, http, credentials, admin.revoke_tokens)

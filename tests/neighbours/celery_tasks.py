@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import worker_process_init
 
 from gopacs_session import GopacsSession
@@ -29,6 +30,14 @@ def start(**_: Any) -> None:
     session = GopacsSession.from_env()
 
 
-@app.task
+@app.task(soft_time_limit=20)
 def call(url: str) -> int:
     return session.get(url).status_code
+
+
+@app.task(soft_time_limit=1)
+def call_within_a_second(url: str) -> str:
+    try:
+        return str(session.get(url).status_code)
+    except SoftTimeLimitExceeded:
+        return "out of time"

@@ -23,6 +23,7 @@ def tasks(gopacs_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         (tmp_path / name).mkdir()
     monkeypatch.setenv("CELERY_FOLDER", str(tmp_path))
     monkeypatch.syspath_prepend(HERE)
+    monkeypatch.delitem(sys.modules, "celery_tasks", raising=False)
     import celery_tasks
 
     options = ["--pool", "prefork", "--concurrency", str(PROCESSES), "--without-gossip", "--without-mingle"]
@@ -40,3 +41,11 @@ def test_60_tasks_cost_a_token_request_for_each_process(gopacs_sandbox: Sandbox,
     assert {result.get(timeout=60) for result in results} == {200}
     assert sorted(int(exchange.path[1:]) for exchange in gopacs_sandbox.api_requests) == list(range(60))
     assert len(gopacs_sandbox.token_requests) == PROCESSES
+
+
+def test_a_soft_time_limit(gopacs_sandbox: Sandbox, tasks: ModuleType) -> None:
+    """SoftTimeLimitExceeded reaches the task as it is while a token is fetched, and the next task gets a token."""
+    with gopacs_sandbox.hold_token_requests():
+        late = [tasks.call_within_a_second.delay(gopacs_sandbox.api_url) for _ in range(PROCESSES)]
+        assert [result.get(timeout=60) for result in late] == ["out of time"] * PROCESSES
+    assert tasks.call.delay(gopacs_sandbox.api_url).get(timeout=60) == 200

@@ -1,70 +1,86 @@
-"""tenacity and stamina: repeat what an outage of the authorization server made fail, and nothing else."""
+"""tenacity, and urllib3's Retry on the session's adapter: their retries, the session's own, and the replay of a 401."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import pytest
-import stamina
 import tenacity
 from support import Clock
+from urllib3.util import Retry
 
 from gopacs_session import AuthorizationServerError, GopacsSession, InvalidClientError
 from gopacs_session.sandbox import Sandbox
 
 
-def until_it_answers(state: tenacity.RetryCallState) -> float:
-    """Seconds to wait: those that the server asked for, if it did."""
+def seconds_to_wait(state: tenacity.RetryCallState) -> float:
+    """Those that the server asked for, if it did."""
     error = state.outcome and state.outcome.exception()
     return (isinstance(error, AuthorizationServerError) and error.retry_after) or 5.0
 
 
-def by_tenacity(call: Callable[[], Any], clock: Clock) -> Any:
+def by_tenacity(session: GopacsSession, url: str, clock: Clock) -> int:
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(AuthorizationServerError),
-        wait=until_it_answers,
+        wait=seconds_to_wait,
         stop=tenacity.stop_after_attempt(3),
         reraise=True,
         sleep=clock.advance,
     )
-    return retrying(call)
+    return retrying(session.get, url).status_code
 
 
-def test_tenacity(sandbox: Sandbox, clock: Clock) -> None:
-    """What the server asks for is waited for, once."""
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize("outage, headers, seconds", [(1, {"Retry-After": "120"}, 120), (4, {}, 5)])
+def test_tenacity(sandbox: Sandbox, clock: Clock, outage: int, headers: dict[str, str], seconds: float) -> None:
+    """After an outage the request goes out, once the time has passed that the server asked for."""
     began = clock.monotonic
     with sandbox.session() as session:
-        sandbox.answer_next_token_requests(1, 503, headers={"Retry-After": "120"})
-        assert by_tenacity(lambda: session.get(sandbox.api_url), clock).status_code == 200
-    assert clock.monotonic - began == 120
-    assert len(sandbox.token_requests) == 2
+        sandbox.answer_next_token_requests(outage, 503, headers=headers)
+        assert by_tenacity(session, sandbox.api_url, clock) == 200
+    assert clock.monotonic - began == seconds
+    assert len(sandbox.token_requests) == outage + 1
 
 
 def test_tenacity_repeats_no_wrong_secret(sandbox: Sandbox, clock: Clock) -> None:
     """Refused credentials are no AuthorizationServerError: they cost one token request."""
     with sandbox.session(client_secret="wrong") as session, pytest.raises(InvalidClientError):
-        by_tenacity(lambda: session.get(sandbox.api_url), clock)
+        by_tenacity(session, sandbox.api_url, clock)
     assert len(sandbox.token_requests) == 1
 
 
-def seconds_to_wait(error: Exception) -> bool | float:
-    """Whether stamina is to try again, and if the server told, when."""
-    return isinstance(error, AuthorizationServerError) and (error.retry_after or True)
+def with_retry(sandbox: Sandbox, total: int, statuses: list[int], **options: Any) -> GopacsSession:
+    """A session with urllib3's Retry on the adapter that it comes with."""
+    session = sandbox.session()
+    adapter: Any = session.get_adapter("https://")
+    adapter.max_retries = Retry(total, backoff_factor=0, status_forcelist=statuses, **options)
+    return session
 
 
-@stamina.retry(on=seconds_to_wait, attempts=3, timeout=None, wait_initial=0, wait_jitter=0)
-def by_stamina(session: GopacsSession, url: str) -> int:
-    return session.get(url).status_code
+@pytest.mark.parametrize(
+    "method, answers, seen",
+    [
+        ("GET", [503, 401, 503], [(503, 1), (401, 1), (503, 2), (200, 2)]),
+        # An API that answered 503 may have executed a POST.
+        ("POST", [401, 503], [(401, 1), (503, 2)]),
+    ],
+)
+def test_retries_and_replay(sandbox: Sandbox, method: str, answers: list[int], seen: list[tuple[int, int]]) -> None:
+    """The adapter retries each 503 to a GET, the session replays the 401, and the caller sees the last answer."""
+    with with_retry(sandbox, 1, [503]) as session:
+        for status in answers:
+            sandbox.answer_next_api_requests(1, status)
+        assert session.request(method, sandbox.api_url).status_code == seen[-1][0]
+    assert [(exchange.status, exchange.token_number) for exchange in sandbox.api_requests] == seen
 
 
 @pytest.mark.usefixtures("pauses")
-def test_stamina(sandbox: Sandbox) -> None:
-    """Four failures at the token endpoint are three tries of the session's, and one more call of stamina's."""
-    with sandbox.session() as session:
-        sandbox.answer_next_token_requests(4, 503)
-        assert by_stamina(session, sandbox.api_url) == 200
-    assert len(sandbox.token_requests) == 5
-    with sandbox.session(client_secret="wrong") as session, pytest.raises(InvalidClientError):
-        by_stamina(session, sandbox.api_url)
-    assert len(sandbox.token_requests) == 6
+@pytest.mark.parametrize("options, tries", [({}, 3), ({"allowed_methods": None}, 3 * 3)])
+def test_tries_at_the_token_endpoint(sandbox: Sandbox, options: dict[str, Any], tries: int) -> None:
+    """Retry leaves POSTs to the session; with allowed_methods=None the tries multiply."""
+    with with_retry(sandbox, 2, [503], **options) as session:
+        sandbox.answer_next_token_requests(math.inf, 503)
+        with pytest.raises(AuthorizationServerError):
+            session.get(sandbox.api_url)
+    assert len(sandbox.token_requests) == tries
