@@ -1,86 +1,82 @@
-"""The page's tables and pictures from raw figures: python benchmarks/report.py FIGURES.json DIRECTORY"""
+"""The table, with the bounds that must hold, and the picture."""
 
 from __future__ import annotations
 
-import json
-import sys
 from html import escape
-from pathlib import Path
 from statistics import median
-from typing import Any
 
-from contenders import OURS
-from table import UNITS, Figures, bounds, number, side_by_side
+from contenders import HTTPX, OURS, PARENT, PLAIN
+from measures import BURST, CPU, EXPIRY, IMPORT, PARTS, RATE, TOKEN_REQUESTS, UNAUTHENTICATED, Figures
+
+UNITS = {CPU: "µs", RATE: "/s", IMPORT: "ms", TOKEN_REQUESTS: "", UNAUTHENTICATED: ""}  # seconds, where none is named
+RATIOS = (  # of our figure over another one, and its bound
+    (CPU, PLAIN, "≤ 1.03"),
+    (CPU, PARENT, "≤ 1"),
+    (RATE, PLAIN, "≥ 0.98"),
+    (BURST.format(16), PLAIN, "≤ 0.5"),
+    (BURST.format(16), HTTPX, "≤ 1.5"),
+    (BURST.format(64), PLAIN, "≤ 0.5"),
+    (BURST.format(64), HTTPX, "≤ 1.5"),
+    (EXPIRY, PARTS, "≤ 1.25"),
+    (IMPORT, PARENT, "≤ 1.1"),
+)
+COUNTS = ((TOKEN_REQUESTS, 1), (UNAUTHENTICATED, 0))  # what ours must be in every round
+PICTURED = (CPU, RATE, BURST.format(16), BURST.format(64), UNAUTHENTICATED)
 
 # A light card, so that shades of grey can be told apart on a dark page, too, and on paper.
-WIDTH, BAR, LABEL, FIGURE = 400, 20, 150, 72  # pixels: as wide as a phone
+WIDTH, BAR, LABEL, FIGURE = 400, 20, 130, 72  # pixels: as wide as a phone
 CARD, INK, DARK, LIGHT = "#fafafa", "#222222", "#333333", "#aaaaaa"
 
-CPU = "CPU for a request, TLS to nginx"
 
-Blocks = dict[str, dict[str, float]]  # what each bar stands for, and its length, by the heading of a block
-
-
-def write(path: Path, directory: Path) -> None:
-    """What the figures in a file allow: a part of them makes a part of the first table only."""
-    recorded = json.loads(path.read_text(encoding="utf-8"))
-    figures: Figures = recorded["figures"]
-    directory.mkdir(parents=True, exist_ok=True)
-    texts = {"table.txt": [*bounds(figures), "", *made_with(recorded["machine"])]}
-    if "Cold burst" in figures:
-        blocks = {case: medians(of) for case, of in figures["Cold burst"].items()}
-        texts["burst.svg"] = picture("First request of each thread, no connection yet", blocks, "s")
-    if CPU in figures:
-        texts["cpu.svg"] = picture("CPU for a request", {"": medians(figures[CPU]["1 thread"])}, UNITS[CPU])
-    if len(figures) == len(UNITS):
-        texts["side-by-side.txt"] = side_by_side(figures)
-    for name, lines in texts.items():
-        (directory / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        if name.endswith(".txt"):
-            print(*lines, "", sep="\n")
+def table(figures: Figures) -> list[str]:
+    """Medians and their ratios, in Markdown."""
+    lines = ["| measure | gopacs_session | beside | ratio | must be |", "|---|---|---|---|---|"]
+    for measure, other, bound in RATIOS:
+        ours, theirs = (median(figures[measure][name]) for name in (OURS, other))
+        ratio, (sign, limit) = ours / theirs, bound.split()
+        holds = ratio <= float(limit) if sign == "≤" else ratio >= float(limit)
+        beside = f"{other}: {number(theirs, measure)}"
+        lines.append(f"| {measure} | {number(ours, measure)} | {beside} | {ratio:.2f} | {verdict(bound, holds)} |")
+    for measure, count in COUNTS:
+        most, textbook = max(figures[measure][OURS]), number(median(figures[measure][PARENT]), measure)
+        lines.append(f"| {measure} | {most:.0f} | {PARENT}: {textbook} | | {verdict(str(count), most == count)} |")
+    return lines
 
 
-def made_with(machine: dict[str, Any]) -> list[str]:
-    return [f"- {name}: {value}" for name, value in machine.items()]
+def verdict(bound: str, holds: bool) -> str:
+    return bound if holds else f"{bound}, **missed**"
 
 
-def medians(case: dict[str, list[float]]) -> dict[str, float]:
-    return {name: median(values) for name, values in case.items()}
+def number(value: float, measure: str) -> str:
+    digits = f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.2g}"
+    return f"{digits} {UNITS.get(measure, 's')}".strip()
 
 
-def picture(title: str, blocks: Blocks, unit: str) -> list[str]:
-    """Horizontal bars, ours dark, in SVG."""
-    top, shapes = 24, [f'<text x="12" y="24" font-weight="bold">{escape(title)}</text>']
-    for heading, bars in blocks.items():
-        if heading:
-            top += BAR + 6
-            shapes.append(f'<text x="12" y="{top}">{escape(heading)}</text>')
-        top += 8
-        longest = max(length for length in bars.values() if length != float("inf"))
-        for name, length in bars.items():
-            shapes += bar(top, name, length, longest, unit)
+def picture(figures: Figures) -> list[str]:
+    """A block of horizontal bars for each measure, ours dark, in SVG."""
+    top, shapes = 12, []
+    for measure in PICTURED:
+        medians = {name: median(values) for name, values in figures[measure].items() if name != PARTS}
+        top += BAR
+        shapes.append(f'<text x="12" y="{top}" font-weight="bold">{escape(measure)}</text>')
+        top += 6
+        for name, value in medians.items():
+            shapes += bar(top, name, value / max(medians.values()), number(value, measure))
             top += BAR
-    height = top + 12
     return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{WIDTH}" height="{height}" '
-        f'viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="13" fill="{INK}">',
-        f"<title>{escape(title)}</title>",
-        f'<rect width="{WIDTH}" height="{height}" rx="6" fill="{CARD}"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {WIDTH} {top + 12}" width="{WIDTH}" '
+        f'height="{top + 12}" font-family="system-ui, sans-serif" font-size="13" fill="{INK}">',
+        "<title>gopacs_session beside what a user might pick instead</title>",
+        f'<rect width="{WIDTH}" height="{top + 12}" rx="6" fill="{CARD}"/>',
         *shapes,
         "</svg>",
     ]
 
 
-def bar(top: float, name: str, length: float, longest: float, unit: str) -> list[str]:
-    """A failed one has none."""
-    width = 0.0 if length == float("inf") else length / longest * (WIDTH - LABEL - FIGURE - 24)
-    left, shade = LABEL + 16, DARK if name == OURS else LIGHT
+def bar(top: int, name: str, share: float, figure: str) -> list[str]:
+    left, width, shade = LABEL + 16, share * (WIDTH - LABEL - FIGURE - 24), DARK if name == OURS else LIGHT
     return [
         f'<text x="{left - 6}" y="{top + 14}" text-anchor="end">{escape(name)}</text>',
         f'<rect x="{left}" y="{top + 3}" width="{width:.1f}" height="{BAR - 6}" fill="{shade}"/>',
-        f'<text x="{left + width + 5:.1f}" y="{top + 14}">{number(length, unit)}</text>',
+        f'<text x="{left + width + 5:.1f}" y="{top + 14}">{figure}</text>',
     ]
-
-
-if __name__ == "__main__":
-    write(Path(sys.argv[1]), Path(sys.argv[2]))
