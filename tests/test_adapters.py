@@ -167,9 +167,8 @@ def test_who_names_the_bundle_that_counts(
             sandbox.answer_next_api_requests(1, 200)
             session.token = {"access_token": "stored"}
         assert session.get(sandbox.api_url, verify=path[call]).ok
-        if "good" in (own, environment):
-            assert session.send(session.prepare_request(requests.Request("GET", sandbox.api_url))).ok
         if environment == "good":
+            assert session.send(session.prepare_request(requests.Request("GET", sandbox.api_url))).ok
             foreign = sandbox.api_url.replace("localhost", "127.0.0.1")
             for address, verify in (sandbox.api_url, stranger.ca_file), (foreign, None):
                 with pytest.raises(requests.exceptions.SSLError):

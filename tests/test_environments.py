@@ -94,7 +94,6 @@ def test_own_domains(domains: tuple[str, ...], url: str, covered: bool) -> None:
     assert Environment("own", "https://auth.example/token", domains).covers(url) is covered
 
 
-GOOD: dict[str, Any] = {"name": "own", "token_url": "https://auth.example/token", "api_domains": ("example",)}
 BAD: dict[str, list[Any]] = {
     "name": ["", " ", None],
     "token_url": ["http://auth.example/", "auth.example", "https://u:p@auth.example", "", None],
@@ -107,7 +106,7 @@ BAD: dict[str, list[Any]] = {
 def test_a_malformed_field_is_refused(field: str, value: Any) -> None:
     """An environment says which of its fields is wrong, and does not quote it."""
     with pytest.raises(ConfigurationError, match=field) as error:
-        Environment(**{**GOOD, field: value})
+        Environment(**{"name": "own", "token_url": "https://a.example/", "api_domains": ("example",), field: value})
     assert not value or repr(value) not in str(error.value)
 
 

@@ -140,10 +140,10 @@ def test_the_sessions_adapters_proxies_and_verify_carry_it(sandbox: Sandbox, bar
     assert [method for method, _ in proxy.connects] == ["CONNECT"]
 
 
-def test_the_processs_proxy_and_ca_bundle_carry_it(
+def test_the_variables_of_requests_hold_for_it(
     sandbox: Sandbox, bare: GopacsSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the environment variables of requests name counts, unless trust_env is switched off."""
+    """A proxy and a CA bundle that the environment names carry it, unless trust_env is switched off."""
     with proxying() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", sandbox.ca_file)
@@ -155,10 +155,9 @@ def test_the_processs_proxy_and_ca_bundle_carry_it(
 
 def test_an_untrusted_certificate_is_tried_once(sandbox: Sandbox, bare: GopacsSession, pauses: list[float]) -> None:
     """The secret goes to nobody who is not trusted, and the error names the host, the reason and the remedy."""
-    with pytest.raises(AuthorizationServerError) as failure:
+    words = rf"of {sandbox.api_url[8:]} is not trusted \(.*unable to get local issuer.*GOPACS_CA_BUNDLE"
+    with pytest.raises(AuthorizationServerError, match=words):
         bare.get(sandbox.api_url, verify=sandbox.ca_file)  # A call's own verify is for that call.
-    for part in f"of {sandbox.api_url[8:]} is not trusted", "unable to get local issuer", "GOPACS_CA_BUNDLE":
-        assert part in str(failure.value)
     assert sandbox.token_requests == pauses == []
 
 
@@ -207,7 +206,7 @@ def mock(session: GopacsSession) -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda session: None, follow_redirects, mock])
-@pytest.mark.parametrize("status", [302, 307])
+@pytest.mark.parametrize("status", [300, 302, 307])
 def test_the_secret_follows_no_redirect(
     sandbox: Sandbox, session: GopacsSession, status: int, wrap: Callable[[GopacsSession], None]
 ) -> None:
@@ -276,7 +275,7 @@ def test_an_answer_nested_900_deep_leaves_a_session_that_pickles(sandbox: Sandbo
 
 
 def test_an_answer_that_an_adapter_makes_up() -> None:
-    """An adapter that connects to nothing can bring a token; one that brings nothing at all is told so."""
+    """An adapter that connects to nothing can bring a token, or nothing at all."""
     with GopacsSession("c", "s") as session:
         session.mount("https://", Offline(200, TOKEN))
         assert session.fetch_token()["access_token"] == "abc"
@@ -297,19 +296,26 @@ def test_no_try_comes_sooner_than_the_backoff(
     for share in 1, 0.5:
         monkeypatch.setattr("random.uniform", lambda least, most, share=share: most if share == 1 else least)
         sandbox.answer_next_token_requests(3, 503, headers={"Retry-After": retry_after})
-        with pytest.raises(AuthorizationServerError):
+        with pytest.raises(AuthorizationServerError) as failure:
             session.fetch_token()
+        assert (failure.value.retry_after or 0) >= 0
         assert pauses == [pause * share if pause <= 1 else pause for pause in PAUSES[retry_after]]
         pauses.clear()
 
 
-@pytest.mark.parametrize("as_date", [True, False])
+@pytest.mark.parametrize("zone", [None, "GMT", "+0900"])
 @pytest.mark.parametrize("seconds, tries", [(5, 3), (6, 1), (3600, 1)])
 def test_a_long_retry_after_is_not_waited_for(
-    sandbox: Sandbox, session: GopacsSession, clock: Clock, pauses: list[float], seconds: int, tries: int, as_date: bool
+    sandbox: Sandbox,
+    session: GopacsSession,
+    clock: Clock,
+    pauses: list[float],
+    seconds: int,
+    tries: int,
+    zone: str | None,
 ) -> None:
-    """More than 5 s, as a number or a date, is for the caller to wait, whom the error tells how long."""
-    asked = formatdate(clock.wall + seconds, usegmt=True) if as_date else str(seconds)
+    """More than 5 s, as a number or a date in UTC, is for the caller to wait, whom the error tells how long."""
+    asked = formatdate(clock.wall + seconds, usegmt=True).replace("GMT", zone) if zone else str(seconds)
     sandbox.answer_next_token_requests(3, 429, headers={"Retry-After": asked})
     with pytest.raises(AuthorizationServerError, match=f"It asks to wait {seconds} s") as failure:
         session.get(sandbox.api_url)
@@ -383,7 +389,6 @@ def test_an_answer_that_drips_is_given_up(authority: Authority, pauses: list[flo
         while True:
             yield b"1\r\n \r\n"
 
-    with authority.server(drip) as server:
-        with pytest.raises(AuthorizationServerError, match=r"out of reach \(Timeout\)"):
-            ask(authority, server, token_timeout=(30, 0.2))
-        assert len(server.requests) == 3
+    with authority.server(drip) as server, pytest.raises(AuthorizationServerError, match=r"out of reach \(.*Timeout"):
+        ask(authority, server, token_timeout=(30, 0.2))
+    assert len(pauses) == 2
