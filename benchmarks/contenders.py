@@ -37,7 +37,8 @@ def plain_requests(service: Service) -> requests.Session:
 
 
 def httpx_client(service: Service) -> httpx.Client:
-    return httpx.Client(headers=AUTHORIZATION, timeout=None)
+    # Without limits: while it closes idle connections beyond 20, another thread may just be taking one of them.
+    return httpx.Client(headers=AUTHORIZATION, timeout=None, limits=httpx.Limits())
 
 
 class Textbook(OAuth2Session):
