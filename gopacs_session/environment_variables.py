@@ -101,10 +101,11 @@ class _Reader:
     def environment(self) -> tuple[object, str]:
         name, url, domains = self._value(ENVIRONMENT), self._value(TOKEN_URL), self._value(API_DOMAINS)
         if name is not None and (url is not None or domains is not None):
-            self.faults.append(f"{ENVIRONMENT} is set together with {TOKEN_URL} or {API_DOMAINS}: use one of the two.")
+            self.faults.append(f"{ENVIRONMENT} goes without {TOKEN_URL} and {API_DOMAINS}: unset it, or these two.")
         elif (url is None) != (domains is None):
             self.faults.append(f"{TOKEN_URL if domains else API_DOMAINS} is not set: the two go together.")
-        source = f"{TOKEN_URL} and {API_DOMAINS}" if url and domains else ENVIRONMENT if name else "the default"
+        default = f"the default, since {ENVIRONMENT} is not set"
+        source = f"{TOKEN_URL} and {API_DOMAINS}" if url and domains else ENVIRONMENT if name else default
         environment = PRODUCTION
         try:
             environment = self._custom(url, domains) if url and domains else environment_of(name or PRODUCTION)

@@ -99,4 +99,4 @@ def environment_of(value: object) -> Environment:
             return preset
     choices = ", ".join(repr(preset.name) for preset in PRESETS)
     # The value is not quoted: it may be a secret in the wrong place.
-    raise ConfigurationError(f"Unknown environment: choose {choices}, or pass an Environment.")
+    raise ConfigurationError(f"Unknown environment: it is {choices}, or an Environment of your own.")

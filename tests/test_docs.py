@@ -30,7 +30,7 @@ from servers import proxying
 import gopacs_session
 import gopacs_session.sandbox
 from gopacs_session import environment_variables
-from gopacs_session.cli.parser import parser
+from gopacs_session.cli import parser
 from gopacs_session.sandbox import Sandbox
 
 TOP = Path(__file__).parents[1]
@@ -87,6 +87,8 @@ def test_the_examples_of_a_page(page: Path, sandbox: Sandbox, monkeypatch: pytes
     if page.match("tutorial/sandbox.md"):  # Its reader has evaluated `gopacs-session sandbox --export`.
         sandbox.client_id = "sandbox"
         monkeypatch.setenv("GOPACS_CLIENT_ID", "sandbox")
+        monkeypatch.delenv("GOPACS_CLIENT_SECRET_FILE")
+        monkeypatch.setenv("GOPACS_CLIENT_SECRET", "its-secret")
         monkeypatch.delenv("GOPACS_ENVIRONMENT")
         monkeypatch.setenv("GOPACS_TOKEN_URL", sandbox.environment.token_url)
         monkeypatch.setenv("GOPACS_API_DOMAINS", "localhost")

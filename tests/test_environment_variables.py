@@ -78,7 +78,7 @@ FAULTS = [
     ({}, [f"{ID} is not set.", f"{SECRET} is not set, and neither is {FILE}."]),
     ({**COMPLETE, ID: " ", SECRET: "\n", ENVIRONMENT: ""}, [f"{n} is empty." for n in (ID, SECRET, ENVIRONMENT)]),
     ({**COMPLETE, FILE: "/dev/null"}, [f"{SECRET} and {FILE} are both set", "/dev/null, which is empty."]),
-    ({**COMPLETE, DOMAINS: "a.example"}, [f"{ENVIRONMENT} is set together with"]),
+    ({**COMPLETE, DOMAINS: "a.example"}, [f"{ENVIRONMENT} goes without"]),
     ({ID: "x", SECRET: "y", URL: CUSTOM[URL]}, [f"{DOMAINS} is not set"]),
     ({ID: "x", SECRET: "y", DOMAINS: "a.example"}, [f"{URL} is not set"]),
     ({**COMPLETE, ENVIRONMENT: "staging"}, [f"{ENVIRONMENT}: Unknown environment"]),

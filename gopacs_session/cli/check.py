@@ -1,4 +1,4 @@
-"""Why does it not work? One step after the other from the configuration to the token, each with what to do about it."""
+"""``gopacs-session check``: one step after the other to the token, each with what to do where it does not work."""
 
 import base64
 import json
@@ -6,11 +6,12 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from argparse import Namespace
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from time import perf_counter, time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -18,31 +19,18 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, prepend_scheme_if_needed, sel
 from urllib3.util import parse_url
 
 from ..environments import PRESETS
-from ..exceptions import (
-    AuthorizationServerError,
-    ConfigurationError,
-    InvalidClientError,
-    TokenRequestError,
-    causes,
-    why,
-)  # fmt: skip
+from ..exceptions import ConfigurationError, InvalidClientError, TokenRequestError, causes, why
 from ..session import GopacsSession
-from .errors import ExitCode, verdict
-from .terminal import DIM, GREEN, RED, YELLOW, printable, say
+from .terminal import ExitCode, complain, printable, say, verdict, warnings_to
+from .token import configure
 
 TIMEOUT = 10  # seconds
 TOLERANCE = 30  # seconds that clocks may differ
-MARKS = {True: ("✓", GREEN), False: ("✗", RED), None: ("·", DIM)}
+MARKS = {True: "✓", False: "✗", None: "·"}
 BAD_PROXY = (
     "The proxy's URL (HTTPS_PROXY or ALL_PROXY) is malformed. It looks like http://user:password@proxy.example:8080, "
     "with everything but letters and digits percent-encoded in user and password: %2F for a slash, %40 for an @."
 )
-PROXY_ADVICE = {  # by how the proxy's refusal begins
-    "the proxy answered 407": "It wants a user and a password, or other ones: see HTTPS_PROXY.",
-    "the proxy answered 4": "It blocks this host: ask your network department, or name the host in NO_PROXY.",
-    "the proxy answered 5": "It can't reach this host: ask your network department, or see if another one is needed.",
-    "": "Check HTTPS_PROXY: its scheme, host and port, and its user and password if it wants them.",
-}
 DO_TRUST = (
     "Have GOPACS_CA_BUNDLE name a file (PEM) with the CA's certificate. The usual cause is a company's proxy, whose CA "
     "certificate your network department has."
@@ -68,25 +56,46 @@ class Step(NamedTuple):
     code: ExitCode = ExitCode.SUCCESS
 
     def show(self) -> None:
-        mark, style = MARKS[self.passed]
-        say(self.text, 0, f"{mark} {self.name:<13}  ", style)
+        say(self.text, f"{MARKS[self.passed]} {self.name:<13}  ")
         if self.advice:
-            say(self.advice, 0, f"{'→':>14} ", YELLOW)
+            say(self.advice, f"{'→':>14} ")
 
 
-def diagnose(configure: Callable[[], tuple[dict[str, Any], dict[str, str]]]) -> Iterator[Step]:
+def run(options: Namespace) -> ExitCode:
+    """Print what works and what does not, step by step."""
+    steps = []
+    with warnings_to(complain):
+        for step in diagnose(options):
+            steps.append(step)
+            if not options.json:
+                step.show()
+    code = next((step.code for step in steps if step.code), ExitCode.SUCCESS)
+    if options.json:
+        report = {"passed": code == ExitCode.SUCCESS, "steps": [step._asdict() for step in steps]}
+        print(json.dumps(report, indent=2))
+    return code
+
+
+def diagnose(options: Namespace) -> Iterator[Step]:
     """Look at one thing after the other, until something is found that makes the rest pointless."""
     try:
-        arguments, sources = configure()
+        arguments, sources = configure(options)
         session = GopacsSession(**arguments)
     except ConfigurationError as error:
-        advice = "gopacs-session --help names the variables, and check --help the options."
-        yield Step("configuration", False, str(error), advice, ExitCode.CONFIGURATION)
+        yield Step("configuration", False, str(error), "See gopacs-session --help.", ExitCode.CONFIGURATION)
         return
     with session:
         check = Check(session, sources)
-        looks = (check.configuration, check.network, check.name, check.tls, check.clock, check.credentials)
-        for look in (*looks, check.token, check.client):
+        looks = (
+            check.configuration,
+            check.network,
+            check.name,
+            check.tls,
+            check.clock,
+            check.credentials,
+            check.client,
+        )
+        for look in looks:
             step = look()
             yield step
             if step.passed is False and step.name != "clock":
@@ -106,29 +115,27 @@ class Check:
         self._bundle = DEFAULT_CA_BUNDLE_PATH if verify is True else verify
 
     def configuration(self) -> Step:
-        client, environment = self._session.client_id, self._environment.name
-        origins = {name: f"(from {source})" for name, source in self._sources.items()}
-        if self._sources["environment"] == "the default":
-            origins["environment"] = "(the default, since GOPACS_ENVIRONMENT is not set)"
-        text = f"client {client} {origins['client_id']}\nsecret {origins['client_secret']}\n"
-        return Step("configuration", True, f"{text}environment {environment} {origins['environment']}")
+        client, environment, sources = self._session.client_id, self._environment.name, self._sources
+        text = f"client {client} (from {sources['client_id']})\nsecret (from {sources['client_secret']})\n"
+        return Step("configuration", True, f"{text}environment {environment} (from {sources['environment']})")
 
     def network(self) -> Step:
         names = ["GOPACS_CA_BUNDLE"] if self._environment.ca_bundle else []
         names += [name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)]
         source = names[0] if names else "certifi, which requests brings"
         try:
-            self._proxy = _without_credentials(select_proxy(self._url, self._settings["proxies"]))
+            proxy = select_proxy(self._url, self._settings["proxies"])
+            self._proxy = _without_credentials(proxy) if proxy else ""
             option = "capath" if os.path.isdir(self._bundle) else "cafile"
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{option: self._bundle})
-        except ConfigurationError as error:
-            return Step("network", False, str(error), code=ExitCode.CONFIGURATION)
         except OSError as error:
             advice = f"{source} must name a file of certificates (PEM), or a directory made by openssl rehash."
             text = f"CA bundle {self._bundle} can't be loaded: {why(error)}"
             return Step("network", False, text, advice, ExitCode.CONFIGURATION)
-        proxy = f"proxy {self._proxy}" if self._proxy else "no proxy"
-        return Step("network", True, f"{proxy}\nCA bundle {self._bundle} (from {source})")
+        except (TypeError, ValueError):  # requests itself stumbles over a user without a host.
+            return Step("network", False, BAD_PROXY, code=ExitCode.CONFIGURATION)
+        shown = f"proxy {self._proxy}" if self._proxy else "no proxy"
+        return Step("network", True, f"{shown}\nCA bundle {self._bundle} (from {source})")
 
     def name(self) -> Step:
         if self._proxy and not self._proxy.startswith(("socks4:", "socks5:")):
@@ -138,8 +145,7 @@ class Check:
         except (OSError, UnicodeError) as error:
             advice = "Check the name, this machine's DNS, and whether HTTPS_PROXY should name a proxy."
             return Step("name", False, f"{self._host}: {why(error)}", advice, ExitCode.NO_TOKEN)
-        addresses = {str(address[0]) for *_, address in found}
-        return Step("name", True, f"{self._host} is {', '.join(sorted(addresses))}")
+        return Step("name", True, f"{self._host} is {', '.join(sorted({str(address[0]) for *_, address in found}))}")
 
     def tls(self) -> Step:
         # A GET without credentials, which a token endpoint refuses.
@@ -168,11 +174,13 @@ class Check:
             whose = f"the proxy {self._proxy}" if isinstance(error, requests.exceptions.ProxyError) else self._host
             text = f"the certificate of {whose} is not trusted: {words}\nCA bundle {self._bundle}"
             return text, TLS_ADVICE.get(untrusted[0].verify_code, DO_TRUST)
-        advice = "Check firewalls, and whether a proxy is needed (HTTPS_PROXY) or not (NO_PROXY)."
+        advice = "Check that it runs, firewalls, and whether a proxy is needed (HTTPS_PROXY) or not (NO_PROXY)."
         if isinstance(error, requests.exceptions.InvalidSchema):
             advice = "pip install 'requests[socks]'"
         elif self._proxy:
-            advice = next(advice for beginning, advice in PROXY_ADVICE.items() if words.startswith(beginning))
+            advice = (
+                "Check HTTPS_PROXY, its user and password included, or ask your network department about this host."
+            )
         return f"{self._host}:{self._port}{through}: {words}", advice
 
     def clock(self) -> Step:
@@ -194,21 +202,17 @@ class Check:
         except TokenRequestError as error:
             text, code = verdict(error)
             return Step("credentials", False, text, self._advice(error), code)
-        return Step("credentials", True, f"accepted, in {perf_counter() - started:.2f} s")
+        took, life = perf_counter() - started, self._session.token["expires_in"]
+        return Step("credentials", True, f"accepted in {took:.2f} s; the token lives {life:g} s")
 
     def _advice(self, error: TokenRequestError) -> str:
         if isinstance(error, InvalidClientError):
             if any(self._url == preset.token_url for preset in PRESETS):
                 return IN_THE_UI.format(self._environment.name)
             return "Ask who administers this authorization server for the client's id and secret."
-        if isinstance(error, AuthorizationServerError):
-            return "This may pass: try again in some minutes."
-        if error.error and error.status_code not in (404, 405):  # Keycloak says those in JSON, too.
-            return "The server refuses this client: ask who administers it whether it is enabled, and what it may do."
-        return "Check that GOPACS_TOKEN_URL is a token endpoint, and that no proxy answers in its place."
-
-    def token(self) -> Step:
-        return Step("token", True, f"lives {self._session.token['expires_in']:g} s")
+        if type(error) is TokenRequestError:
+            return "Check that GOPACS_TOKEN_URL is a token endpoint, and ask its administrator what this client may do."
+        return ""
 
     def client(self) -> Step:
         """Whose token it is, with roles in Keycloak's way, if it is a JWT (RFC 7519). It is decoded, not verified."""
@@ -224,15 +228,10 @@ class Check:
         return Step("client", True, printable(f"{name}, {held}"))
 
 
-def _without_credentials(proxy: str | None) -> str:
-    """A proxy's URL as it can be shown; empty if there is none."""
-    if not proxy:
-        return ""
-    try:
-        scheme, _, host, port, *rest = parse_url(prepend_scheme_if_needed(proxy, "http"))
-    except (TypeError, ValueError):  # requests itself stumbles over a user without a host.
-        raise ConfigurationError(BAD_PROXY) from None
+def _without_credentials(proxy: str) -> str:
+    """A proxy's URL as it can be shown."""
+    scheme, _, host, port, *rest = parse_url(prepend_scheme_if_needed(proxy, "http"))
     # An @ after the host: what was taken for the host is the user, and a slash or the like is in the password.
     if not re.match("https?$|socks", scheme or "") or not host or "@" in str(rest):
-        raise ConfigurationError(BAD_PROXY)
+        raise ValueError
     return f"{scheme}://{host}{f':{port}' if port else ''}"

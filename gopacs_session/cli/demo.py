@@ -1,65 +1,62 @@
-"""A session at work on a sandbox: first token, expiry under load, revocation and outage, told as it happens."""
+"""``gopacs-session demo``: first token, expiry under load, revocation and outage, told as they happen on a sandbox."""
 
 import threading
+from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, sleep
 
 import requests
 
 from ..sandbox import Exchange, Sandbox
-from .terminal import BOLD, DIM, GREEN, RED, YELLOW, say, warnings_to
+from .terminal import ExitCode, say, warnings_to
 
 TOKEN_LIFE = 4.0  # seconds
 THREADS = 8
 
 
-class Journal:
-    """Lines that say what happened when, and where."""
+STARTED = monotonic()
 
-    def __init__(self) -> None:
-        self._started = monotonic()
 
-    def line(self, who: str, text: str, style: int = 0) -> None:
-        """One thing that happened now."""
-        say(text, style, f"{monotonic() - self._started:6.2f} s  {who:<6}  ", DIM)
+def run(_: Namespace) -> ExitCode:
+    """Play it; the exit code says whether every request succeeded."""
+    return ExitCode.SUCCESS if Demo().run() else ExitCode.FAILURE
 
-    def exchange(self, exchange: Exchange) -> None:
-        """One exchange, as the server saw it."""
-        number, status = exchange.token_number, str(exchange.status)
-        # 405 is what `gopacs-session check` gets, which looks whether anybody answers.
-        style = RED if exchange.status >= 400 and exchange.status != 405 else 0
-        if exchange.is_token_request:
-            outcome = f"{status}, issued token {number}" if number else status
-            self.line("token", f"{exchange.method} {exchange.path.rpartition('/')[2]}: {outcome}", style)
-        else:
-            token = f"with token {number}" if number else "without a token"
-            self.line("api", f"{exchange.method} {exchange.path} {token}: {status}", style)
+
+def happened(where: str, text: str) -> None:
+    """Print what happened now."""
+    say(text, f"{monotonic() - STARTED:6.2f} s  {where:<6}  ")
+
+
+def exchanged(exchange: Exchange) -> None:
+    """Print an exchange, as the server saw it."""
+    number, status = exchange.token_number, str(exchange.status)
+    if exchange.is_token_request:
+        outcome = f"{status}, issued token {number}" if number else status
+        happened("token", f"{exchange.method} {exchange.path.rpartition('/')[2]}: {outcome}")
+    else:
+        token = f"with token {number}" if number else "without a token"
+        happened("api", f"{exchange.method} {exchange.path} {token}: {status}")
 
 
 class Demo:
     """The story, act by act."""
 
-    def __init__(self) -> None:
-        self._journal = Journal()
-        self._outcomes: list[bool] = []
-
     def run(self) -> bool:
         """Play it; whether every request succeeded."""
         renewed = threading.Event()
+        self._outcomes: list[bool] = []
         with (
-            warnings_to(lambda text: self._journal.line("log", text, YELLOW)),
-            Sandbox(token_lifetime=TOKEN_LIFE, on_request=self._journal.exchange) as self._sandbox,
+            warnings_to(lambda text: happened("log", text)),
+            Sandbox(token_lifetime=TOKEN_LIFE, on_request=exchanged) as self._sandbox,
             self._sandbox.session(token_updater=lambda token: renewed.set()) as self._session,
         ):
             say(f"A sandbox listens at {self._sandbox.api_url}; its tokens live {TOKEN_LIFE:g} s.")
             self._play(renewed)
         without = sum(exchange.authorization is None for exchange in self._sandbox.api_requests)
-        good = all(self._outcomes) and without == 0
-        text = f"{sum(self._outcomes)} of {len(self._outcomes)} requests succeeded, on "
+        text = f"\n{sum(self._outcomes)} of {len(self._outcomes)} requests succeeded, on "
         text += f"{len(self._sandbox.token_requests)} token requests; {without} API requests went out without a token."
-        say()
-        say(text, GREEN if good else RED)
-        return good
+        say(text)
+        return all(self._outcomes) and without == 0
 
     def _play(self, renewed: threading.Event) -> None:
         self._act("The first request fetches a token; the second finds it there.")
@@ -86,9 +83,9 @@ class Demo:
 
     def _act(self, text: str, pause: float = 0) -> None:
         say()
-        say(text, BOLD)
+        say(text)
         if pause:
-            self._journal.line("", f"... {pause:.1f} s pass ...", DIM)
+            happened("", f"... {pause:.1f} s pass ...")
             sleep(pause)
 
     def _get(self, path: str) -> None:
@@ -98,4 +95,4 @@ class Demo:
         except requests.RequestException as error:
             good, outcome = False, str(error)
         self._outcomes.append(good)
-        self._journal.line("caller", f"GET {path}: {outcome}", GREEN if good else RED)
+        happened("caller", f"GET {path}: {outcome}")

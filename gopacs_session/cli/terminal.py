@@ -1,35 +1,48 @@
-"""Text for a human: wrapped, aligned, and coloured where that helps."""
+"""What the command says to a human, and what it exits with."""
 
 import logging
-import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import TextIO
 
-BOLD, DIM, RED, GREEN, YELLOW = 1, 2, 31, 32, 33  # SGR codes of ECMA-48 section 8.3.117
+from ..exceptions import ConfigurationError, InvalidClientError, TokenRequestError
 
 
-def say(text: str = "", style: int = 0, label: str = "", label_style: int = 0, stream: TextIO | None = None) -> None:
+class ExitCode(IntEnum):
+    """``--help`` has their meanings."""
+
+    SUCCESS = 0
+    FAILURE = 1
+    CONFIGURATION = 2
+    CREDENTIALS_REFUSED = 3
+    NO_TOKEN = 6
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+def verdict(error: ConfigurationError | TokenRequestError) -> tuple[str, ExitCode]:
+    """Its own words with those of the authorization server below them, and the exit code."""
+    if isinstance(error, ConfigurationError):
+        return str(error), ExitCode.CONFIGURATION
+    code = ExitCode.CREDENTIALS_REFUSED if isinstance(error, InvalidClientError) else ExitCode.NO_TOKEN
+    return f"{error}\n{': '.join(filter(None, (error.error, error.description)))}".strip(), code
+
+
+def say(text: str = "", label: str = "", stream: TextIO | None = None) -> None:
     """Write a label, and text wrapped to the right of it, in one piece, whatever other threads say at the same time.
 
-    The text keeps its own line ends. There are colours on a terminal where NO_COLOR (https://no-color.org) is not set.
+    The text keeps its own line ends.
     """
     stream = stream or sys.stdout
-    # Windows' old console shows the codes themselves.
-    capable = os.name == "posix" and os.environ.get("TERM") != "dumb"
-    coloured = stream.isatty() and capable and not os.environ.get("NO_COLOR")
-
-    def paint(text: str, style: int) -> str:
-        return f"\x1b[{style}m{printable(text)}\x1b[0m" if coloured and style and text else printable(text)
-
     width = max(40, min(shutil.get_terminal_size().columns, 100))
     # A path or a URL is there to be copied: too long is better than broken.
     wrapper = textwrap.TextWrapper(width - len(label), break_long_words=False, break_on_hyphens=False)
-    lines = [paint(line, style) for part in text.split("\n") for line in wrapper.wrap(part)]
-    stream.write(paint(label, label_style) + f"\n{' ' * len(label)}".join(lines) + "\n")
+    lines = [printable(line) for part in text.split("\n") for line in wrapper.wrap(part)]
+    stream.write(label + f"\n{' ' * len(label)}".join(lines) + "\n")
     stream.flush()
 
 
@@ -41,7 +54,7 @@ def printable(text: str) -> str:
 def complain(text: str) -> None:
     """Say it to the person at the terminal, not to the program that reads the output."""
     if sys.stderr is not None:  # It is None where it was closed.
-        say(text, label="gopacs-session: ", stream=sys.stderr)
+        say(text, "gopacs-session: ", sys.stderr)
 
 
 @contextmanager
