@@ -12,6 +12,7 @@ from support import Clock
 import gopacs_session.clock
 from gopacs_session import GopacsSession, environment_variables
 from gopacs_session.sandbox import Sandbox
+from gopacs_session.sandbox.controls import variables
 
 pytest.register_assert_rewrite("contract")
 
@@ -41,6 +42,15 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def configured(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox that the environment variables name."""
+    monkeypatch.setenv("GOPACS_CLIENT_SECRET", sandbox.client_secret)
+    for name, value in variables(sandbox.client_id, sandbox.environment).items():
+        monkeypatch.setenv(name, value)
+    return sandbox
 
 
 @pytest.fixture

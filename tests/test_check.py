@@ -12,23 +12,12 @@ from typing import Any
 
 import certifi
 import pytest
-import requests
 from servers import Authority, RawServer, http, proxying, raw
 
 from gopacs_session.cli import main
 from gopacs_session.sandbox import Sandbox
-from gopacs_session.sandbox.controls import variables
 
 PASSED = ["configuration", "network", "name", "TLS", "clock", "credentials", "client"]
-
-
-@pytest.fixture
-def configured(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A sandbox that the environment variables name."""
-    monkeypatch.setenv("GOPACS_CLIENT_SECRET", sandbox.client_secret)
-    for name, value in variables(sandbox.client_id, sandbox.environment).items():
-        monkeypatch.setenv(name, value)
-    return sandbox
 
 
 @pytest.fixture
@@ -163,17 +152,6 @@ def test_a_proxy_that_is_not_trusted_gets_no_password(
     assert code == 6
     assert f"the certificate of the proxy {proxy.url} is not trusted" in step["text"]
     assert proxy.authorizations == []
-
-
-def test_without_socks(configured: Sandbox, found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where PySocks is missing, the advice says what to install."""
-
-    def missing(*_: Any, **__: Any) -> None:  # What requests puts in its place.
-        raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
-
-    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", missing)
-    monkeypatch.setenv("HTTPS_PROXY", "socks5h://localhost:1")
-    assert found()[2]["advice"] == "pip install 'requests[socks]'"
 
 
 def test_refused_by_gopacs(configured: Sandbox, found: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import requests
 from oauthlib.oauth2 import InsecureTransportError
 
 import gopacs_session
-from gopacs_session import ACCEPTANCE, ConfigurationError, Environment, GopacsSession, TokenRequestError
+from gopacs_session import ConfigurationError, TokenRequestError
 from gopacs_session.sandbox import Sandbox
 
 BASES: dict[str, tuple[type[Exception], ...]] = {
@@ -67,30 +67,10 @@ def test_what_a_message_says(sandbox: Sandbox, status: int, error: str | None, s
     environment = replace(sandbox.environment, name="a place of its own")
     with sandbox.session(environment=environment) as session, pytest.raises(TokenRequestError) as failure:
         session.get(sandbox.api_url)
-    assert_says(failure.value, ["No access token for a place of its own", *says])
+    for words in "No access token for a place of its own", *says:
+        assert words in str(failure.value)
+    assert "\n" not in str(failure.value)
     twin = pickled(failure.value)
     assert (type(twin), str(twin), vars(twin)) == (type(failure.value), str(failure.value), vars(failure.value))
     assert (twin.status_code, twin.error, twin.description) == (status, error, error and "words")
     assert sandbox.api_requests == []
-
-
-@pytest.mark.usefixtures("pauses")
-def test_the_message_of_an_outage() -> None:
-    """When no connection comes about, the message has the system's reason, and says what to check."""
-    environment = Environment("own", "https://127.0.0.1:1/token", ("127.0.0.1",))
-    with GopacsSession("client", "secret", environment) as session, pytest.raises(TokenRequestError) as failure:
-        session.fetch_token()
-    assert_says(failure.value, ["own", "out of reach", "refused", "network, proxy and CA bundle"])
-
-
-def test_the_message_of_a_wrong_environment() -> None:
-    """The message about a URL of the other environment has the names of both, and the way out."""
-    session = GopacsSession("client", "secret", ACCEPTANCE)
-    with pytest.raises(ConfigurationError) as refusal:
-        session.get("https://api.gopacs-services.eu/")
-    assert_says(refusal.value, ["acceptance", "production", "nothing was sent", "withhold_token=True"])
-
-
-def assert_says(error: Exception, words: list[str]) -> None:
-    assert [word for word in words if word not in str(error)] == []
-    assert "\n" not in str(error)

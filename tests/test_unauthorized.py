@@ -14,7 +14,7 @@ import pytest
 import requests
 import requests_mock
 from requests.hooks import dispatch_hook
-from servers import TOKEN, Authority, LateSandbox, http, raw
+from servers import TOKEN, Authority, http, raw
 from support import Clock, Offline, at_once, in_background
 
 from gopacs_session import GopacsAuth, GopacsSession
@@ -124,15 +124,15 @@ def test_an_api_that_refuses_for_ever_costs_a_renewal_each_5_seconds(
     assert (revoked.get(sandbox.api_url).status_code, len(sandbox.token_requests)) == (401, 1 + 4)
 
 
-def test_an_api_whose_clock_is_behind(clock: Clock) -> None:
+def test_an_api_whose_clock_is_behind(clock: Clock, sandbox: Sandbox, session: GopacsSession) -> None:
     """An API that refuses each token in its first half second costs half a second of 401s, and one renewal."""
-    with LateSandbox(clock, 0.5) as sandbox, sandbox.session() as session:
-        statuses = []
-        for _ in range(10):
-            statuses.append(session.get(sandbox.api_url).status_code)
-            clock.advance(0.1)
-        assert statuses == [401] * 5 + [200] * 5
-        assert len(sandbox.token_requests) == 2
+    sandbox.answer_next_api_requests(2 + 4, 401)
+    statuses = []
+    for _ in range(10):
+        statuses.append(session.get(sandbox.api_url).status_code)
+        clock.advance(0.1)
+    assert statuses == [401] * 5 + [200] * 5
+    assert len(sandbox.token_requests) == 2
 
 
 def test_16_threads_with_a_refused_token_cost_one_renewal(sandbox: Sandbox, revoked: GopacsSession) -> None:

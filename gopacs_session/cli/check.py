@@ -175,12 +175,9 @@ class Check:
             text = f"the certificate of {whose} is not trusted: {words}\nCA bundle {self._bundle}"
             return text, TLS_ADVICE.get(untrusted[0].verify_code, DO_TRUST)
         advice = "Check that it runs, firewalls, and whether a proxy is needed (HTTPS_PROXY) or not (NO_PROXY)."
-        if isinstance(error, requests.exceptions.InvalidSchema):
-            advice = "pip install 'requests[socks]'"
-        elif self._proxy:
-            advice = (
-                "Check HTTPS_PROXY, its user and password included, or ask your network department about this host."
-            )
+        if self._proxy:
+            advice = "Check HTTPS_PROXY with its user and password (SOCKS needs requests[socks]), or ask your network "
+            advice += "department about this host."
         return f"{self._host}:{self._port}{through}: {words}", advice
 
     def clock(self) -> Step:

@@ -8,19 +8,14 @@ import socketserver
 import ssl
 import struct
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import trustme
-from support import Clock
 
 from gopacs_session import Environment
-from gopacs_session.sandbox import Sandbox
-from gopacs_session.sandbox.https import Answer as SandboxAnswer
-from gopacs_session.sandbox.https import Exchange, make_answer
 
 Answer = Callable[[bytes], Iterable[bytes]]
 
@@ -125,34 +120,6 @@ class RawServer(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         raise
-
-
-class RefreshingSandbox(Sandbox):
-    """A sandbox that answers like the sample in GOPACS's manual, with a refresh token."""
-
-    def token_answer(self, form: dict[str, list[str]]) -> dict[str, Any]:
-        more = {"refresh_token": f"refresh-{uuid.uuid4()}", "refresh_expires_in": 1800, "session_state": "sandbox"}
-        return super().token_answer(form) | more
-
-
-class LateSandbox(Sandbox):
-    """A sandbox whose API's clock is behind, so that it refuses each token for a while.
-
-    Args:
-        clock: of the session.
-        lag: seconds of the same.
-    """
-
-    def __init__(self, clock: Clock, lag: float) -> None:
-        super().__init__()
-        self.clock, self.lag = clock, lag
-        self.issued_at: dict[int | None, float] = {}
-
-    def judge(self, exchange: Exchange, planned: SandboxAnswer | None = None) -> SandboxAnswer:
-        answer = super().judge(exchange, planned)
-        issued_at = self.issued_at.setdefault(exchange.token_number, self.clock.monotonic)
-        late = self.clock.monotonic < issued_at + self.lag and not exchange.is_token_request
-        return make_answer(401) if late else answer
 
 
 class Authority:
