@@ -35,14 +35,17 @@ def verdict(error: ConfigurationError | TokenRequestError) -> tuple[str, ExitCod
 def say(text: str = "", label: str = "", stream: TextIO | None = None) -> None:
     """Write a label, and text wrapped to the right of it, in one piece, whatever other threads say at the same time.
 
-    The text keeps its own line ends.
+    The text keeps its own line ends, and how far each line is indented.
     """
     stream = stream or sys.stdout
     width = max(40, min(shutil.get_terminal_size().columns, 100))
     # A path or a URL is there to be copied: too long is better than broken.
     wrapper = textwrap.TextWrapper(width - len(label), break_long_words=False, break_on_hyphens=False)
-    lines = [printable(line) for part in text.split("\n") for line in wrapper.wrap(part)]
-    stream.write(label + f"\n{' ' * len(label)}".join(lines) + "\n")
+    lines = []
+    for line in text.split("\n"):
+        wrapper.subsequent_indent = " " * (len(line) - len(line.lstrip()))
+        lines += wrapper.wrap(line)
+    stream.write(label + f"\n{' ' * len(label)}".join(map(printable, lines)) + "\n")
     stream.flush()
 
 
