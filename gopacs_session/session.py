@@ -105,9 +105,9 @@ class GopacsSession(ClientCredentials, OAuth2Session):  # type: ignore[misc]  # 
         """As in requests, with the session's timeout and the environment's `ca_bundle` where none is named."""
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self._timeout
-        ca_bundle = self._grant.environment.ca_bundle
-        if ca_bundle and kwargs.get("verify", self.verify) is True and isinstance(request.headers, BearerHeaders):
-            kwargs["verify"] = ca_bundle
+        environment = self._grant.environment
+        if environment.ca_bundle and kwargs.get("verify", self.verify) is True and environment.covers(str(request.url)):
+            kwargs["verify"] = environment.ca_bundle
         return super().send(request, **kwargs)
 
     def rebuild_auth(self, prepared_request: PreparedRequest, response: Response) -> None:
