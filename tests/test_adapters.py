@@ -173,3 +173,5 @@ def test_who_names_the_bundle_that_counts(
             for address, verify in (sandbox.api_url, stranger.ca_file), (foreign, None):
                 with pytest.raises(requests.exceptions.SSLError):
                     session.get(address, verify=verify)
+            with pytest.raises(requests.exceptions.SSLError):
+                session.send(session.prepare_request(requests.Request("GET", foreign)))

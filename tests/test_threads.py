@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import os
-import pickle
 import random
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -160,7 +160,10 @@ def locks(session: requests.Session) -> list[Any]:
 
 
 @needs_fork
-def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_child_forked_in_mid_renewal_works(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, copied: Callable[[GopacsSession], GopacsSession]
+) -> None:
     """While threads of its parent renew and hold locks, a child sends, renews, and lets its own connections go."""
 
     def works() -> bool:
@@ -177,7 +180,7 @@ def test_a_child_forked_in_mid_renewal_works(sandbox: Sandbox, caplog: pytest.Lo
             held.set()
             let_go.wait(30)
 
-    with pickle.loads(pickle.dumps(sandbox.session())) as session:
+    with copied(sandbox.session()) as session:
         session.get(sandbox.api_url)
         caplog.set_level("DEBUG", "urllib3")
         with sandbox.hold_token_requests():
