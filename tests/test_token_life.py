@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from support import Clock, at_once, finish_renewals
@@ -42,16 +43,28 @@ def test_a_token_is_used_while_it_is_good(
 
 
 def test_a_stale_token_is_renewed_once_behind_the_requests(sandbox: Sandbox, clock: Clock) -> None:
-    """While a stale token is renewed, requests go out at once with it."""
-    with sandbox.session() as session:
+    """While a stale token is renewed, requests go out at once with it; and so with the next, behind them."""
+    with sandbox.session(token_timeout=60) as session:
+        session.get(sandbox.api_url)
+        for times in 1, 2:
+            clock.advance(240)
+            with sandbox.hold_token_requests():
+                assert [answer.status_code for answer in at_once(8, lambda: session.get(sandbox.api_url))] == [200] * 8
+                sandbox.wait_for_token_requests(1 + times)
+            finish_renewals()
+    assert [exchange.token_number for exchange in sandbox.api_requests] == [1] * 9 + [2] * 8
+    assert len(sandbox.token_requests) == 3
+
+
+def test_what_goes_wrong_behind_requests_is_logged_by_its_class(sandbox: Sandbox, clock: Clock, caplog: Any) -> None:
+    """What a client_secret callable raises may hold anything."""
+    vault = Mock(side_effect=[sandbox.client_secret, KeyError("its-secret")])
+    with sandbox.session(client_secret=vault) as session:
         session.get(sandbox.api_url)
         clock.advance(240)
-        with sandbox.hold_token_requests():
-            assert [answer.status_code for answer in at_once(8, lambda: session.get(sandbox.api_url))] == [200] * 8
-            sandbox.wait_for_token_requests(2)
+        session.get(sandbox.api_url)
         finish_renewals()
-    assert [exchange.token_number for exchange in sandbox.api_requests] == [1] * 9
-    assert len(sandbox.token_requests) == 2
+    assert [record.message.rpartition(": ")[2] for record in caplog.records] == ["KeyError"]
 
 
 @pytest.mark.parametrize("retry_after, tries, pause", [("", 3, 5), ("5", 3, 5), ("20", 1, 20), ("120", 1, 60)])
@@ -193,9 +206,10 @@ def test_a_token_updater_costs_no_request(sandbox: Sandbox, caplog: pytest.LogCa
     """It gets each token once, to store it, not to ask for another; what it raises is logged by its class."""
 
     def store(token: dict[str, Any]) -> None:
-        stored.append(token)
+        stored.append(dict(token))
+        token.clear()
         if name == "OSError":
-            raise OSError(f"disk full: {token}")
+            raise OSError(f"disk full: {stored}")
         session.fetch_token()
 
     stored: list[dict[str, Any]] = []
