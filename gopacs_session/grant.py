@@ -59,6 +59,8 @@ class ClientCredentialsGrant:
             raise ConfigurationError("client_id must be a non-empty string.")
         if not (callable(self.client_secret) or _is_text(self.client_secret)):
             raise ConfigurationError("client_secret must be a non-empty string, or a callable that returns one.")
+        if not isinstance(self.scope, (str, list, tuple, set, type(None))):
+            raise ConfigurationError("scope must be a string, or a list of strings.")
         check_timeout("token_timeout", self.timeout)
         connect, self.read_timeout = self.timeout if isinstance(self.timeout, tuple) else (self.timeout, self.timeout)
         # Seconds that fetch may take: to connect, to wait for an answer, and to read it.

@@ -60,7 +60,7 @@ def test_arguments_that_are_not_taken(kind: Any, option: str) -> None:
         kind("trader", "s3cret", **{option: None})
 
 
-BAD: list[tuple[str, Any]] = [*product(["leeway"], [-1, "60", float("nan"), True]), ("token_updater", 3)]
+BAD: list[tuple[str, Any]] = [*product(["leeway"], [-1, "60", float("nan"), True]), ("token_updater", 3), ("scope", 5)]
 BAD += product(["token_timeout"], [None, 0, "5", (3, None), (3, "7"), (), (5,), 10**400])
 
 
