@@ -147,6 +147,7 @@ BUNDLES = [  # of the call, the session, its environment, and the process's
     ("good", True, "bad", "bad"),
     (None, "good", "bad", None),  # REQUESTS_CA_BUNDLE would go before session.verify, as in requests.
     (None, True, "good", "bad"),
+    (True, True, "good", "bad"),
     (None, True, None, "good"),
 ]
 
@@ -154,7 +155,7 @@ BUNDLES = [  # of the call, the session, its environment, and the process's
 @pytest.mark.parametrize("call, own, environment, process", BUNDLES)
 def test_who_names_the_bundle_that_counts(
     sandbox: Sandbox, stranger: Authority, monkeypatch: pytest.MonkeyPatch,
-    call: str | None, own: str | bool, environment: str | None, process: str | None,
+    call: str | bool | None, own: str | bool, environment: str | None, process: str | None,
 ) -> None:  # fmt: skip
     """A call's verify goes before the session's, that before an environment's, for its hosts, before the process's."""
     path: dict[Any, Any] = {"good": sandbox.ca_file, "bad": stranger.ca_file, None: None, True: True}
