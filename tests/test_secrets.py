@@ -103,15 +103,20 @@ def test_a_failed_token_request_refers_to_no_form(vault: Sandbox, pauses: list[f
     assert not shows("".join(traceback.format_exception(error.value)))
 
 
-@pytest.mark.parametrize("body", [None, b"<message/>" * 1000])
-def test_frames_of_an_api_request_that_fails_show_no_token(authority: Authority, body: bytes | None) -> None:
-    """The local variables of requests and urllib3 show none when the connection breaks before an answer."""
+def unreadable() -> Iterator[bytes]:
+    yield b"<message/>"
+    raise OSError
+
+
+@pytest.mark.parametrize("body", [lambda: None, lambda: b"<message/>" * 1000, unreadable])
+def test_frames_of_an_api_request_that_fails_show_no_token(authority: Authority, body: Callable[[], Any]) -> None:
+    """The local variables of requests and urllib3 show none when the connection, or the body, breaks off."""
     for answer in reset, raw(b""):
         with authority.server(answer) as server, GopacsSession("client", SECRET, server.environment) as session:
             session.token = {"access_token": "the-token"}
             session.verify = authority.ca_file
             with pytest.raises(requests.ConnectionError) as error:
-                session.post(f"{server.environment.token_url}/x", data=body)
-        assert b"Bearer the-token" in server.requests[0]
+                session.post(f"{server.environment.token_url}/x", data=body())
+        assert body is unreadable or b"Bearer the-token" in server.requests[0]
         told = traceback.TracebackException.from_exception(error.value, capture_locals=True)
         assert not shows("".join(told.format()), "the-token")
