@@ -26,7 +26,7 @@ def token(life: float = 86400) -> dict[str, Any]:
 
 def gopacs_session(service: Service) -> GopacsSession:
     session = GopacsSession("my-api-client", "its-secret", Environment("bench", service.token_url, ("localhost",)))
-    session.token = token()
+    session.token, session.timeout = token(), None  # The others have no timeout either.
     return session
 
 

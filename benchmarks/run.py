@@ -28,7 +28,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     with running() as service:
         figures = measure_all(service, rounds)
-    made = f"Medians of {rounds} shuffled rounds ({rounds * 10} of warm requests), {conditions()}, load {load:.1f}."
+    made = f"Medians of {rounds} rounds ({rounds * 10} of warm requests), no timeouts, {conditions()}, load {load:.1f}."
     lines = [*table(figures), "", made]
     for name, content in {"benchmarks.txt": lines, "benchmarks.svg": picture(figures)}.items():
         (options.directory / name).write_text("\n".join(content) + "\n", encoding="utf-8")
