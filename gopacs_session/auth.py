@@ -151,7 +151,6 @@ class GopacsAuth(ClientCredentials, AuthBase):
         environment = environment_of(environment)
         self._grant = ClientCredentialsGrant(environment, client_id, client_secret, scope, token_timeout, session)
         self._tokens = CurrentToken(self._grant.fetch, self._grant.longest, leeway, token_updater)
-        self._replay = Replay(self)
         _living.add(self)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
@@ -175,11 +174,11 @@ class GopacsAuth(ClientCredentials, AuthBase):
         if headers.get("Accept") == "*/*":
             headers["Accept"] = "application/json"  # as GOPACS's manual on client credentials asks for
         # In front of the user's hooks, which see the final answer only.
-        request.hooks["response"].insert(0, self._replay)
+        request.hooks["response"].insert(0, Replay(self))
         return request
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _replay=Replay(self))
+        vars(self).update(state)
         _living.add(self)
 
 
@@ -224,7 +223,7 @@ class Replay:
             _log(logging.WARNING, response, "; it is new, and replaced another refused one")
             return response
         if adapter is None or not _rewind(request):
-            tokens.refused = refused
+            tokens.refused = refused or tokens.refused  # A late refusal may be of an older token.
             _log(logging.WARNING, response, "; the request can't be sent again, and the next one gets another token")
             return response
         if response.raw is not None and not isinstance(response._content, bytes):

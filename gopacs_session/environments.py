@@ -51,8 +51,7 @@ class Environment:
 
     def covers(self, url: str) -> bool:
         """Whether a token of this environment may be sent to `url`: over https, to one of its own hosts."""
-        match = _HTTP_URL.fullmatch(url)
-        return match is not None and match["scheme"].lower() == "https" and _own(self.api_domains, match["host"])
+        return url[:6].lower() == "https:" and self.owns(url)
 
     def owns(self, url: str) -> bool:
         """Whether the host of an http or https URL is one of this environment's."""

@@ -102,6 +102,8 @@ class CurrentToken:
 
     def get(self, refused: Token | None = None) -> Token:
         """A usable token: the current one, or the next if its time is over or an API has refused it."""
+        if refused is not None and refused.is_young_replacement:
+            return refused  # An API that refuses them all would refuse the next.
         try:
             return self.current(refused)
         except TokenExpiredError:
@@ -142,8 +144,8 @@ class CurrentToken:
             if lock.acquire(timeout=patience):
                 with suppress(TokenExpiredError):
                     return self.current(refused or replaced)
-                if self._failure is not None and clock.monotonic() < self._failure[1]:
-                    raise copy.copy(self._failure[0])  # One exception in many threads would mix up their tracebacks.
+                if (failure := self._failure) and clock.monotonic() < failure[1]:
+                    raise copy.copy(failure[0])  # One exception in many threads would mix up their tracebacks.
                 return self._ask(refused)
         finally:
             try:  # noqa: SIM105 - suppress would be a call before it

@@ -19,7 +19,7 @@ import requests
 from contract import AuthorizationServer, ProtectedResourceContract, TokenEndpointContract
 from support import at_once, in_background, unassigned_port
 
-from gopacs_session.sandbox import Exchange, Sandbox
+from gopacs_session.sandbox import Sandbox
 
 TOKEN_PATH = "/realms/gopacs/protocol/openid-connect/token"
 
@@ -173,13 +173,6 @@ class TestRecord:
         assert (api.status, api.token_number, api.headers["x-many"]) == (200, 1, "1, 2")
         assert token.started < api.started < time.monotonic()
         assert not {"secret", "Bearer", "hello"} & {*re.findall(r"\w+", repr(api))}
-
-    def test_on_request(self) -> None:
-        """on_request has been called with an exchange by the time that its answer arrives."""
-        seen: list[Exchange] = []
-        with Sandbox(on_request=lambda _: seen.extend(sandbox.api_requests)) as sandbox, sandbox.session() as session:
-            session.get(sandbox.api_url)
-            assert seen == sandbox.api_requests
 
     @pytest.mark.parametrize("wrong, error", [("on_request", ZeroDivisionError), ("answer €", UnicodeEncodeError)])
     def test_errors_come_out(self, wrong: str, error: type[Exception]) -> None:

@@ -124,6 +124,15 @@ def test_an_api_that_refuses_for_ever_costs_a_renewal_each_5_seconds(
     assert (revoked.get(sandbox.api_url).status_code, len(sandbox.token_requests)) == (401, 1 + 4)
 
 
+def test_a_late_refusal_of_an_older_token_changes_nothing(sandbox: Sandbox, session: GopacsSession) -> None:
+    """A token whose request can't be sent again is not used any more, whatever was refused since."""
+    late = session.prepare_request(requests.Request("POST", sandbox.api_url, data=iter([XML])))
+    session.fetch_token()
+    sandbox.revoke_tokens()
+    statuses = [session.post(sandbox.api_url, data=iter([XML])).status_code, session.send(late).status_code]
+    assert [*statuses, session.post(sandbox.api_url, data=iter([XML])).status_code] == [401, 401, 200]
+
+
 def test_an_api_whose_clock_is_behind(clock: Clock, sandbox: Sandbox, session: GopacsSession) -> None:
     """An API that refuses each token in its first half second costs half a second of 401s, and one renewal."""
     sandbox.answer_next_api_requests(2 + 4, 401)
