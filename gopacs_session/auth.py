@@ -151,6 +151,7 @@ class GopacsAuth(ClientCredentials, AuthBase):
         environment = environment_of(environment)
         self._grant = ClientCredentialsGrant(environment, client_id, client_secret, scope, token_timeout, session)
         self._tokens = CurrentToken(self._grant.fetch, self._grant.longest, leeway, token_updater)
+        self._replay = Replay(self)
         _living.add(self)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
@@ -174,11 +175,11 @@ class GopacsAuth(ClientCredentials, AuthBase):
         if headers.get("Accept") == "*/*":
             headers["Accept"] = "application/json"  # as GOPACS's manual on client credentials asks for
         # In front of the user's hooks, which see the final answer only.
-        request.hooks["response"].insert(0, Replay(self))
+        request.hooks["response"].insert(0, self._replay)
         return request
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        vars(self).update(state, _replay=Replay(self))
         _living.add(self)
 
 
@@ -216,7 +217,7 @@ class Replay:
         if self._auth is None or not refuses_token(response):
             return response
         tokens, request, adapter = self._auth._tokens, response.request.copy(), self._adapter_of(response)
-        refused = tokens.find(str(request.headers.get("Authorization")))
+        refused = tokens.find(str(request.headers.get("Authorization")))  # None if it was renewed meanwhile
         if refused is None and not has_token(request):  # HTTPie and requests-cache make headers of another class.
             return response
         if refused and refused.is_young_replacement:

@@ -35,6 +35,8 @@ class WrongEnvironmentError(ConfigurationError):
 class InsecureURLError(ConfigurationError, InsecureTransportError):
     """An ``http://`` URL of a GOPACS host, as requests-oauthlib raises it for any; nothing was sent to it."""
 
+    __init__ = ConfigurationError.__init__  # Since Python 3.14 it would be oauthlib's, which changes the message.
+
 
 class TokenRequestError(GopacsSessionError, requests.exceptions.RequestException):
     """No access token could be obtained. Handlers written for requests catch it, too."""

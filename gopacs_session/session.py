@@ -66,7 +66,7 @@ class GopacsSession(ClientCredentials, OAuth2Session):  # type: ignore[misc]  # 
             client_id, client_secret, environment,
             scope=scope, leeway=leeway, token_timeout=token_timeout, token_updater=token_updater, session=self,
         )  # fmt: skip
-        self._grant, self._tokens = self._token_auth._grant, self._token_auth._tokens
+        self._grant, self._tokens = self._token_auth._grant, self._token_auth._tokens  # which ClientCredentials reads
         self.timeout = timeout
 
     def request(  # type: ignore[override]  # The order is that of requests, which the parent changes.
@@ -77,8 +77,8 @@ class GopacsSession(ClientCredentials, OAuth2Session):  # type: ignore[misc]  # 
         Args:
             withhold_token: send what a plain session would send, without the token.
         """
-        if len(args) < 6:  # The sixth of them would be an auth.
-            kwargs["auth"] = kwargs.get("auth") or self.auth or (withheld if withhold_token else self._token_auth)
+        if withhold_token:
+            kwargs["auth"] = kwargs.get("auth") or self.auth or withheld
         # Not the parent's request: it sends without a token when it has none, and logs the one it has.
         return super(OAuth2Session, self).request(method, url, *args, **kwargs)
 

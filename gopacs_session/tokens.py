@@ -73,10 +73,7 @@ def _number(value: object) -> float | None:
 
 
 class CurrentToken:
-    """Hands out one token to many threads, and lets one of them renew it for all by `fetch`.
-
-    The others wait for `patience` seconds at most.
-    """
+    """Hands out one token to many threads. One of them renews it for all by `fetch`; the others wait `patience` s."""
 
     def __init__(self, fetch: Callable[[], Token], patience: float, leeway: float, updater: Updater | None) -> None:
         check_seconds("leeway", leeway, least=0)

@@ -40,6 +40,7 @@ BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n)?^```(python|sh|output)\n(.*?)^
 VARYING = (  # from one run, or one machine, to the next
     (r"\S+\.pem", "A.pem"),
     (r"localhost:\d+", "localhost:8443"),
+    (r"127\.0\.0\.1, ::1", "127.0.0.1"),
     (r"\d+\.\d+ s\b", "0.01 s"),
     (r"trustme v[\d.]+, until [\d-]+ \(\d+ days\)", "trustme"),
     (r"TLSv1\.\d", "TLS"),
