@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-from support import Clock, unassigned_port
+from support import Clock, needs_fork, unassigned_port
 
 from gopacs_session.cli import main
 from gopacs_session.sandbox import Sandbox
@@ -86,6 +86,7 @@ def on_terminal(*words: str, typed: bytes = b"") -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
 
 
+@needs_fork
 @pytest.mark.parametrize(
     "typed, code, words",
     [
@@ -116,7 +117,6 @@ FAULTS: list[tuple[dict[str, Any], dict[str, str | None], int, str]] = [
     # the answer to a token request, variables, the exit code, the words
     ({"status": 401, "body": REFUSED}, {}, 3, "invalid_client: Invalid client[31m"),
     ({"status": 503}, {}, 6, "Try 3 of 3"),
-    ({"status": 404}, {}, 6, "refused the request (404)"),
     ({"status": 302, "headers": {"Location": "https://login.example/?x"}}, {}, 6, "redirects (302 to login.example)"),
     ({}, {"GOPACS_CLIENT_ID": None, "GOPACS_CLIENTID": "x"}, 2, "did you mean GOPACS_CLIENT_ID?"),
     ({}, {"GOPACS_CA_BUNDLE": None}, 6, "is not trusted"),
